@@ -1,0 +1,109 @@
+"""Stacking: many calls' tensors become one execution's arrays, and back.
+
+Job    `stack` joins rows, `pad` fills a batch up to a size the model likes, `split`
+       cuts a call that is larger than one execution into parts and rejoins their rows.
+Never  changes a value: what a split, stacked and rejoined call gets is what it would
+       have got alone (a law in tests/laws).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from gateway.core.datatypes import DATATYPES
+from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec
+
+
+def stack(calls: Sequence[Call], signature: Signature) -> list[Array]:
+    """Join the calls' tensors along the batch axis, in the order of the signature.
+
+    Shapes: all calls have equal `shapes`. Without a batch axis there is one call, and
+    its arrays have no axis added.
+    """
+    shapes = calls[0].shapes
+    rows: Shape = (sum(call.rows for call in calls),) if signature.max_batch_rows else ()
+    return [
+        _join([call.payloads[at] for call in calls], spec, rows + shapes[at])
+        for at, spec in enumerate(signature.inputs)
+    ]
+
+
+def _join(payloads: list[Payload], spec: TensorSpec, shape: Shape) -> Array:
+    kind = DATATYPES[spec.datatype]
+    if not kind.size_bytes:
+        return np.array(list(chain.from_iterable(payloads)), dtype=object).reshape(shape)
+    joined = payloads[0] if len(payloads) == 1 else b"".join(payloads)  # type: ignore[arg-type]  # bytes-like: the datatype says so
+    return np.frombuffer(joined, dtype=kind.numpy).reshape(shape)  # type: ignore[arg-type]  # as above
+
+
+def bucket(rows: int, pad_to: Sequence[int]) -> int:
+    """Return the smallest bucket that holds `rows`, or `rows` where none does."""
+    return min((size for size in pad_to if size >= rows), default=rows)
+
+
+def pad(arrays: Sequence[Array], rows: int) -> list[Array]:
+    """Repeat the last row until there are `rows`: a row the model has seen is harmless."""
+    missing = rows - len(arrays[0])
+    if missing <= 0:
+        return list(arrays)
+    return [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in arrays]
+
+
+def split(call: Call, max_rows: int) -> list[Call]:
+    """Cut `call` into parts of at most `max_rows`; when all are answered, so is `call`.
+
+    The first part that fails fails the call. When the call is done, for whatever
+    reason, its parts are done too, so none of them costs anything any more.
+    """
+    rejoin = _Rejoin(call)
+    starts = range(0, call.rows, max_rows)
+    rejoin.parts = [
+        _part(call, start, min(start + max_rows, call.rows), partial(rejoin.hear, at))
+        for at, start in enumerate(starts)
+    ]
+    rejoin.pieces = [None] * len(rejoin.parts)
+    return rejoin.parts
+
+
+def _part(call: Call, start: int, stop: int, on_done: "partial[None]") -> Call:
+    payloads = tuple(_slice(payload, call.rows, start, stop) for payload in call.payloads)
+    part = Call(call.version, payloads, stop - start, call.shapes, on_done)
+    part.deadline, part.priority, part.arrived = call.deadline, call.priority, call.arrived
+    return part
+
+
+def _slice(payload: Payload, rows: int, start: int, stop: int) -> Payload:
+    step = len(payload) // rows
+    if isinstance(payload, list):
+        return payload[start * step : stop * step]
+    return memoryview(payload)[start * step : stop * step]
+
+
+class _Rejoin:
+    """Collects the parts' outputs, and hears of the whole call's end before its owner."""
+
+    def __init__(self, call: Call) -> None:
+        self.parts: list[Call] = []
+        self.pieces: list[list[Array] | None] = []
+        self._call = call
+        self._tell_owner = call.on_done
+        call.on_done = self._end
+
+    def hear(self, at: int, part: Call) -> None:
+        if part.outputs is None:
+            self._call.fail(part.error or RuntimeError("a part ended without outputs or error"))
+            return
+        self.pieces[at] = [array[part.start : part.stop] for array in part.outputs.arrays]
+        pieces = [piece for piece in self.pieces if piece is not None]
+        if len(pieces) == len(self.parts):
+            arrays = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+            self._call.answer(Outputs(arrays, 1), 0, self._call.rows)
+
+    def _end(self, call: Call) -> None:
+        for part in self.parts:
+            part.done = True
+        self.parts = []
+        call.on_done = self._tell_owner  # or call and rejoin would hold each other
+        self._tell_owner(call)

@@ -1,0 +1,82 @@
+"""Everything that can go wrong, named once. No HTTP here: see wire/failures.py.
+
+GatewayError
++-- Rejected            we will not try; a retry elsewhere is safe
+|   +-- Malformed           the request cannot be understood
+|   +-- InvalidTensor       a tensor does not fit the model
+|   +-- UnknownModel        no such model
+|   +-- UnknownVersion      no such version of it
+|   +-- TooLarge            over a limit of ours
+|   +-- Overloaded          no room for anybody
+|   +-- NotReady            the model is not loaded yet
+|   +-- Draining            this replica is going away
++-- Failed              we tried; the work is lost
+    +-- ClientGone          nobody is left to hear the answer
+    +-- DeadlineExceeded    the answer would be too late to matter
+    +-- ModelFailed         the model broke
+"""
+
+
+class GatewayError(Exception):
+    """Base. `code` is the stable name that clients and dashboards match on."""
+
+    code = "internal"
+
+
+class Rejected(GatewayError):
+    """Refused before any work was spent on it.
+
+    Units: `retry_after_s` is how long a caller should stay away.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Failed(GatewayError):
+    """Work was spent on it and is lost."""
+
+
+class Malformed(Rejected):
+    code = "malformed"
+
+
+class InvalidTensor(Rejected):
+    code = "invalid_tensor"
+
+
+class UnknownModel(Rejected):
+    code = "unknown_model"
+
+
+class UnknownVersion(Rejected):
+    code = "unknown_version"
+
+
+class TooLarge(Rejected):
+    code = "too_large"
+
+
+class Overloaded(Rejected):
+    code = "overloaded"
+
+
+class NotReady(Rejected):
+    code = "not_ready"
+
+
+class Draining(Rejected):
+    code = "draining"
+
+
+class ClientGone(Failed):
+    code = "client_gone"
+
+
+class DeadlineExceeded(Failed):
+    code = "deadline_exceeded"
+
+
+class ModelFailed(Failed):
+    code = "model_failed"
