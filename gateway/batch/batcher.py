@@ -1,0 +1,291 @@
+"""Batcher: many calls of one version, few executions.
+
+Job    every Call offered is answered exactly once.
+Life   `async with`. Leaving refuses new calls and runs what was accepted; past
+       `drain_s` whatever is left is failed.
+Never  polls, makes a task or future per call, or decides when a batch leaves
+       (core/batching.py decides).
+
+Theory of operation. Calls read in one tick are offered in that tick, and `_pump` is
+scheduled once, for its end: they leave together without any timer. Where all of them
+fit into one execution and nothing else waits, they never see a queue. `_pump` starts at
+most as many executions as there are free executors. An inline execution ends before
+`_start` returns and wakes the next `_pump`, which the loop runs after it has looked
+at its sockets again: between two inline batches everybody else gets a turn.
+
+A batch that fails is cut in halves, which go before all else, one execution a turn,
+until the guilty call is alone; only that one gets the error. Halves obey deadlines.
+
+One alarm per batcher stands at the earliest deadline of all that waits or runs, so a
+hung executor hangs nobody.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from gateway.batch.alarm import Alarm
+from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
+from gateway.core.stacking import split
+from gateway.errors import DeadlineExceeded, Draining, ModelFailed, Overloaded
+from gateway.types import Call, Outputs
+
+Finish = Callable[[Outputs | Exception], None]
+Run = Callable[[Sequence[Call], Finish], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    waiting_rows: int  # not yet in an execution
+    running: int  # executions in flight
+
+
+class _Batch:
+    """Calls in one execution, known by identity."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+
+
+class Batcher:
+    """Every call offered is answered exactly once, alone or in company.
+
+    Mutable state: `_arrived` (this tick's calls), `_backlog`, `_halves`, `_running`,
+    `_waiting_rows`, two timers, `_is_awake` (a pump is scheduled) and `_is_closing`.
+    """
+
+    def __init__(
+        self, run: Run, policy: Policy, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`run(calls, finish)` starts an execution and calls finish once, at once or
+        later, with the outputs of all rows in order or with an exception.
+        """
+        self._run = run
+        self._policy = policy
+        self._clock = clock
+        self._arrived: list[Call] = []
+        self._backlog = Backlog()
+        self._halves: deque[list[Call]] = deque()
+        self._running: set[_Batch] = set()
+        self._waiting_rows = 0
+        self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
+        self._alarm = Alarm(self._sweep, clock)
+        self._is_awake = False
+        self._is_closing = False
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._drained = self._loop.create_future()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_closing = True
+        self._wake()
+        try:
+            async with asyncio.timeout(self._policy.drain_s):
+                await self._drained
+        except TimeoutError:
+            pass  # what is left is failed below
+        finally:
+            self._abandon()
+
+    def offer(self, call: Call) -> None:
+        """Put `call` into some batch; it is answered, perhaps before this returns.
+
+        A call larger than one execution is split and rejoined. Fails with Draining,
+        Overloaded, DeadlineExceeded or ModelFailed. A call answered by anyone else
+        meanwhile (its client left) harms no batchmate.
+        """
+        if self._is_closing:
+            call.fail(Draining("this server is shutting down"))
+            return
+        rows = self._waiting_rows + call.rows
+        if rows > self._policy.max_waiting_rows:
+            call.fail(Overloaded(_full(call, self._policy)))
+            return
+        self._waiting_rows = rows
+        if call.deadline < self._alarm.due:
+            self._alarm.set(call.deadline)
+        self._arrived.append(call)
+        if not self._is_awake:
+            self._is_awake = True
+            self._loop.call_soon(self._pump)
+
+    def move(self, run: Run, policy: Policy) -> None:
+        """Give the next batches to another executor.
+
+        Of what was accepted before, a call larger than the new maximum leaves alone.
+        """
+        self._run, self._policy = run, policy
+        self._wake()
+
+    def statistics(self) -> Statistics:
+        return Statistics(self._waiting_rows, len(self._running))
+
+    def _enqueue(self) -> None:
+        """Put this tick's calls into the backlog, the large ones in parts."""
+        arrived, self._arrived = self._arrived, []
+        most = self._policy.max_rows
+        for call in arrived:
+            for part in [call] if call.rows <= most or call.done else split(call, most):
+                self._backlog.push(part)
+        self._waiting_rows = self._backlog.rows()
+
+    def _wake(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Start what the policy allows, at most one execution per free executor."""
+        self._is_awake = False
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        now = self._clock()
+        if self._may_skip_queue():
+            calls, self._arrived = self._arrived, []
+            self._waiting_rows = 0
+            self._expire([call for call in calls if call.deadline <= now])
+            if live := [call for call in calls if not call.done]:
+                self._start(live)
+        else:
+            self._start_queued(now)
+        is_empty = not (self._waiting_rows or self._running or self._halves)
+        if self._is_closing and is_empty and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _may_skip_queue(self) -> bool:
+        """Say whether this tick's calls are all there is, and make one execution."""
+        arrived = self._arrived
+        policy = self._policy
+        if not arrived or self._running or self._halves or policy.max_wait_s:
+            return False
+        if self._waiting_rows > policy.max_rows:
+            return False
+        rows, shapes = 0, arrived[0].shapes
+        for call in arrived:
+            rows += call.rows
+            if call.shapes is not shapes:
+                return False
+        return rows == self._waiting_rows
+
+    def _start_queued(self, now: float) -> None:
+        self._enqueue()
+        for _ in range(self._policy.max_running - len(self._running)):
+            batch = self._next(now)
+            if not batch:
+                break
+            self._start(batch)
+
+    def _next(self, now: float) -> list[Call]:
+        """Take the calls of the next execution; none if there is nothing to start."""
+        while self._halves:
+            half = self._halves.popleft()
+            self._expire([call for call in half if call.deadline <= now])
+            if live := [call for call in half if not call.done]:
+                return live
+        until = math.inf if self._is_closing else now  # the end waits for no company
+        while isinstance(chosen := self._choose(until), Queue):
+            before = chosen.rows
+            calls, expired = chosen.cut(self._policy.max_rows, now)
+            self._waiting_rows -= before - chosen.rows
+            self._expire(expired)
+            if calls:
+                return calls
+        if isinstance(chosen, Wait):
+            self._pause = self._loop.call_later(chosen.delay_s, self._pump)
+        return []
+
+    def _choose(self, now: float) -> Queue | Wait | Hold:
+        return self._backlog.next(now, len(self._running), self._policy)
+
+    def _start(self, calls: list[Call]) -> None:
+        batch = _Batch(calls)
+        self._running.add(batch)
+        finish = partial(self._finish, batch)
+        try:
+            self._run(calls, finish)
+        except Exception as error:  # noqa: BLE001 - an executor may raise anything
+            finish(error)
+
+    def _finish(self, batch: _Batch, result: Outputs | Exception) -> None:
+        if batch not in self._running:
+            return  # a second word about the same batch, or one after closing
+        self._running.discard(batch)
+        if isinstance(result, Outputs):
+            start = 0
+            for call in batch.calls:
+                stop = start + call.rows
+                call.answer(result, start, stop)
+                start = stop
+        else:
+            self._blame(batch.calls, result)
+        if self._waiting_rows or self._halves or self._is_closing:
+            self._wake()
+
+    def _blame(self, calls: list[Call], error: Exception) -> None:
+        """Fail the only call of a batch; halve any other batch to find the guilty one."""
+        if len(calls) == 1:
+            calls[0].fail(_as_failure(error))
+            return
+        middle = len(calls) // 2
+        self._halves.append(calls[:middle])
+        self._halves.append(calls[middle:])
+
+    def _expire(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.fail(DeadlineExceeded("Request timeout expired in the queue"))
+
+    def _sweep(self) -> None:
+        """Fail what has expired, waiting or running, and stand at the next deadline."""
+        now = self._clock()
+        self._enqueue()
+        expired = self._backlog.sweep(now)
+        self._waiting_rows = self._backlog.rows()
+        self._expire(expired)
+        for call in self._in_hand():
+            if call.deadline <= now:
+                call.fail(DeadlineExceeded("Request timeout expired during execution"))
+        running = [call.deadline for call in self._in_hand() if not call.done]
+        self._alarm.set(min([self._backlog.earliest(), *running]))
+        if self._is_closing:
+            self._wake()
+
+    def _in_hand(self) -> list[Call]:
+        """Return the calls that run or were in a batch that failed."""
+        batches = [*(batch.calls for batch in self._running), *self._halves]
+        return [call for calls in batches for call in calls]
+
+    def _abandon(self) -> None:
+        left = [*self._arrived, *self._in_hand(), *self._backlog.empty()]
+        self._arrived = []
+        self._running.clear()
+        self._halves.clear()
+        self._waiting_rows = 0
+        self._alarm.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        for call in left:
+            call.fail(Draining("this server shut down before the call was run"))
+
+
+def _full(call: Call, policy: Policy) -> str:
+    return (
+        f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
+        f"'{call.version.model}' version {call.version.version}"
+    )
+
+
+def _as_failure(error: Exception) -> ModelFailed:
+    """Make one object per caller: tracebacks are mutable."""
+    failure = ModelFailed(str(error) or type(error).__name__)
+    failure.__cause__ = error
+    return failure

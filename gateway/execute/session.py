@@ -1,0 +1,168 @@
+"""Session: the one door to ONNX Runtime.
+
+Job    open a model file, tell its signature, run stacked calls, check what comes out.
+Life   opened once per version and shared: `execute` may run in several threads at once.
+Never  guesses a batch axis: the settings declare it; a graph that contradicts them is
+       refused with the tensor's name.
+
+Threads inside ONNX Runtime do not spin: on shared cores spinning takes the event
+loop's core away from it.
+"""
+
+import ctypes
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from gateway.core.datatypes import BY_ONNX, DATATYPES
+from gateway.core.stacking import bucket, pad, stack
+from gateway.errors import ModelFailed
+from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec
+
+
+class LoadFailed(Exception):
+    """A model file cannot be served; the message names the file and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    max_batch_rows: int = 0  # 0 = no batch axis
+    intra_op_threads: int = 1
+    inter_op_threads: int = 1
+    pad_to: tuple[int, ...] = ()
+
+
+class Session:
+    """Runs calls of equal shapes as one execution; safe in several threads at once."""
+
+    def __init__(self, path: Path, settings: SessionSettings) -> None:
+        """Open the file. Raises: LoadFailed."""
+        try:
+            self._ort = ort.InferenceSession(
+                str(path), _options(settings), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise LoadFailed(f"{path}: {_first_line(error)}") from error
+        batches = settings.max_batch_rows > 0
+        inputs = [_spec(path, node, batches) for node in self._ort.get_inputs()]
+        outputs = [_spec(path, node, batches) for node in self._ort.get_outputs()]
+        self.signature = Signature(tuple(inputs), tuple(outputs), settings.max_batch_rows)
+        self.fixed_rows = _fixed_rows(self._ort.get_inputs()) if batches else None
+        self._pad_to = (self.fixed_rows,) if self.fixed_rows else settings.pad_to
+        self._bfloat16 = any(s.datatype == "BF16" for s in (*inputs, *outputs))
+        self._output_names = [spec.name for spec in outputs]
+
+    def execute(self, calls: Sequence[Call]) -> Outputs:
+        """Run the calls together; their rows come out in the order they went in.
+
+        Raises: ModelFailed where an output does not fit the signature; whatever ONNX
+        Runtime raises.
+        """
+        arrays = stack(calls, self.signature)
+        if not self.signature.max_batch_rows:
+            return Outputs(self._checked(self._run(arrays), None), 1)
+        rows = len(arrays[0])
+        if self._pad_to and (size := bucket(rows, self._pad_to)) > rows:
+            outputs = self._checked(self._run(pad(arrays, size)), size)
+            return Outputs([array[:rows] for array in outputs], len(calls))
+        return Outputs(self._checked(self._run(arrays), rows), len(calls))
+
+    def time_s(self, rows: int) -> float:
+        """Run `rows` rows of zeros once; return the seconds it took."""
+        arrays = [_zeros(spec, rows) for spec in self.signature.inputs]
+        if self._pad_to and self.signature.max_batch_rows:
+            arrays = pad(arrays, bucket(rows, self._pad_to))
+        started = time.perf_counter()
+        self._run(arrays)
+        return time.perf_counter() - started
+
+    def _run(self, arrays: Sequence[Array]) -> list[Array]:
+        if self._bfloat16:
+            return self._run_ort_values(arrays)
+        feeds = {s.name: array for s, array in zip(self.signature.inputs, arrays, strict=True)}
+        outputs: list[Array] = self._ort.run(self._output_names, feeds)
+        return outputs
+
+    def _run_ort_values(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run with typed values: numpy has no bfloat16, so its bits travel as uint16."""
+        feeds = {
+            spec.name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, 16)
+            if spec.datatype == "BF16"
+            else ort.OrtValue.ortvalue_from_numpy(array)
+            for spec, array in zip(self.signature.inputs, arrays, strict=True)
+        }
+        values = self._ort.run_with_ort_values(self._output_names, feeds)
+        return [
+            _bits(value) if spec.datatype == "BF16" else value.numpy()
+            for spec, value in zip(self.signature.outputs, values, strict=True)
+        ]
+
+    def _checked(self, arrays: Sequence[Array], rows: int | None) -> Sequence[Array]:
+        """Refuse outputs that the signature does not allow. `rows` None: no batch axis."""
+        for spec, array in zip(self.signature.outputs, arrays, strict=True):
+            kind = DATATYPES[spec.datatype]
+            fits = array.ndim == len(spec.shape) and (rows is None or array.shape[0] == rows)
+            if not fits or (kind.size_bytes and array.dtype != kind.numpy):
+                raise ModelFailed(
+                    f"output '{spec.name}': expected {spec.datatype} {list(spec.shape)}"
+                    f"{'' if rows is None else f' of {rows} rows'}, got {array.dtype} "
+                    f"{list(array.shape)}"
+                )
+        return arrays
+
+
+def _options(settings: SessionSettings) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.intra_op_threads
+    options.inter_op_num_threads = settings.inter_op_threads
+    if settings.inter_op_threads > 1:
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3  # its warnings speak of graph optimisations
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _spec(path: Path, node: ort.NodeArg, batches: bool) -> TensorSpec:
+    kind = BY_ONNX.get(node.type)
+    if kind is None:
+        raise LoadFailed(
+            f"{path}: tensor '{node.name}' has type {node.type}, which V2 cannot carry"
+        )
+    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in node.shape)
+    if batches:
+        if not shape:
+            raise LoadFailed(f"{path}: tensor '{node.name}' is a scalar, but max_batch_size is set")
+        shape = (-1, *shape[1:])
+    return TensorSpec(node.name, kind.name, shape)
+
+
+def _fixed_rows(nodes: Sequence[ort.NodeArg]) -> int | None:
+    """Return the graph's own fixed batch size, if its first axis is fixed."""
+    first = [node.shape[0] for node in nodes if node.shape and isinstance(node.shape[0], int)]
+    return max((rows for rows in first if rows > 0), default=None)
+
+
+def _zeros(spec: TensorSpec, rows: int) -> Array:
+    batches_shape: Shape = tuple(max(axis, 1) if axis >= 0 else 1 for axis in spec.shape)
+    if spec.shape and spec.shape[0] == -1:
+        batches_shape = (rows, *batches_shape[1:])
+    kind = DATATYPES[spec.datatype]
+    if not kind.size_bytes:
+        return np.full(batches_shape, "", dtype=object)
+    return np.zeros(batches_shape, dtype=kind.numpy)
+
+
+def _bits(value: "ort.OrtValue") -> Array:
+    """Copy a bfloat16 value's bits: numpy() has no type for it."""
+    count = int(np.prod(value.shape()))
+    raw = (ctypes.c_uint16 * count).from_address(value.data_ptr())
+    return np.array(raw, dtype="<u2").reshape(value.shape())
