@@ -1,0 +1,42 @@
+"""Unbuilt: values that are part of our contract before their effect exists.
+
+Job    refuse each of them with its reason, rather than accept it and do nothing.
+Life   a row leaves this table together with the commit that builds its feature.
+Never  in the way of a default: what is off stays settable to off.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# (path, is this value one that needs the feature?, why it is refused). The predicate
+# sees only values that the tables have found valid.
+UNBUILT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("replicas", lambda value: value not in ("auto", 1), "one replica is all there is"),
+    ("with_sidecar", bool, "there is no sidecar"),
+    ("pre_drain_s", bool, "draining starts at once: there is no readiness to withdraw first"),
+    ("repository.control", lambda value: value == "explicit", "models are loaded at start only"),
+    ("cache.enabled", bool, "there is no cache"),
+    ("cache.scope", lambda value: value == "key", "there are no keys to keep answers apart by"),
+    ("cache.fleet_key", bool, "there is no shared cache"),
+    ("redis.url", bool, "nothing is kept in Redis"),
+    ("auth.keys", bool, "requests are not authenticated"),
+    ("auth.admin_tokens", bool, "there is no management port to guard"),
+    ("feedback.keys", bool, "there is no feedback"),
+    ("routes.new_versions", lambda value: value == "serve", "there are no routing documents"),
+    ("payload_log.enabled", bool, "requests are not logged"),
+)
+
+
+def refusals(raw: Mapping[str, object], at_fault: set[str]) -> list[tuple[str, str]]:
+    """Return the faults, as (path, what), of valid values that have no effect yet.
+
+    `at_fault` are the paths whose values are no valid ones.
+    """
+    faults = []
+    for path, needs_it, reason in UNBUILT:
+        found: object = raw
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if found is not None and f"$.{path}" not in at_fault and needs_it(found):
+            faults.append((f"$.{path}", f"not built yet: {reason}"))
+    return faults
