@@ -1,0 +1,148 @@
+"""Exchange: one request of the data port and its one answer, whatever carries them.
+
+Job    hold what the answer needs; hear the call's end; become the answer.
+Life   made per request by the lane or by the ASGI app; `send` hears it once.
+Never  raises: whatever goes wrong becomes an answer. This is wire's outer ring.
+
+On the hot path an answer is no object of its own: `form` and `body` are set on the
+exchange, and the lane renders them with one `write`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import ClientGone, GatewayError
+from gateway.types import Call, Shape, Version
+from gateway.wire.decode import Limits, Wanted
+from gateway.wire.encode import Encoder
+from gateway.wire.failures import describe
+from gateway.wire.forms import JSON, OCTETS, Form, Pairs, form
+from gateway.wire.quick import Quick, quick_of
+
+_log = logging.getLogger(__name__)
+Send = Callable[["Exchange"], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codec:
+    """One version's ways in and out, worked out once."""
+
+    version: Version
+    quick: Quick | None
+    encoder: Encoder
+    json_form: Form
+    binary_form: Form
+    row_shapes: tuple[Shape, ...]
+
+
+def codec_of(version: Version, limits: Limits) -> Codec:
+    """Return the codec of a version."""
+    named = (b"x-gateway-version", version.version.encode())
+    return Codec(
+        version,
+        quick_of(version, limits),
+        Encoder(version),
+        form(200, (JSON, named)),
+        form(200, (OCTETS, named)),
+        tuple(spec.shape[1:] for spec in version.signature.inputs),
+    )
+
+
+class Exchange:
+    """One request on its way to one answer.
+
+    Before the answer `form` is None. `more` are headers of this answer alone; `is_bare`
+    says that it answers a HEAD: the body is counted, not sent.
+    """
+
+    __slots__ = (
+        "body", "call", "codec", "form", "id", "is_bare", "more", "request_id", "send", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, request_id: bytes, send: Send | None) -> None:
+        self.request_id = request_id
+        self.send = send  # None: nobody listens, or not any more
+        self.codec: Codec | None = None
+        self.call: Call | None = None
+        self.id: str | None = None  # the one inside the body
+        self.wanted: Sequence[Wanted] | None = None  # None: every output, as JSON
+        self.form: Form | None = None
+        self.body = b""
+        self.more: Pairs = ()
+        self.is_bare = False
+
+    def settle(self, call: Call) -> None:
+        """Hear the call's end and answer."""
+        self.call = None  # or the two would hold each other until a collection
+        send = self.send
+        if send is None:
+            return
+        codec = self.codec
+        try:
+            if call.error is not None:
+                raise call.error
+            assert codec is not None
+            if self.wanted is None:
+                self.body = codec.encoder.json(call, self.id)
+                self.form = codec.json_form
+            else:
+                self._answer_mixed(codec, call, self.wanted)
+        except Exception as error:  # noqa: BLE001 - the outer ring
+            self.refuse(error)
+        else:
+            send(self)
+
+    def refuse(self, error: Exception) -> None:
+        """Answer with what went wrong; the version is named where one was chosen."""
+        if not isinstance(error, GatewayError):
+            _log.error("a request failed in a way we did not name", exc_info=error)
+        status, body, headers = describe(error, self.request_id.decode("ascii"))
+        pairs: Pairs = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
+        if self.codec is not None:
+            pairs = ((b"x-gateway-version", self.codec.version.version.encode()), *pairs)
+        self.answer(form(status, (JSON, *pairs)), body)
+
+    def answer(self, form: Form, body: bytes) -> None:
+        """Answer in `form`, unless nobody listens."""
+        self.form, self.body = form, body
+        if self.send is not None:
+            self.send(self)
+
+    def abandon(self) -> None:
+        """Drop the call, because the client left; the answer goes nowhere."""
+        self.send = None
+        if self.call is not None:
+            self.call.fail(ClientGone("the client closed the connection"))
+
+    def pairs(self) -> Pairs:
+        """Return the answer's headers, in the order in which `render` writes them."""
+        fixed = () if self.form is None else self.form.pairs
+        length = (b"content-length", b"%d" % len(self.body))
+        return (*fixed, (b"x-request-id", self.request_id), *self.more, length)
+
+    def render(self, closes: bool) -> bytes:
+        """Return the whole answer: one buffer, so that it is one write."""
+        form, body = self.form, self.body
+        assert form is not None
+        if not (closes or self.more or self.is_bare) and body:
+            return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
+                form.lines,
+                self.request_id,
+                len(body),
+                body,
+            )
+        lines = [form.lines, self.request_id, b"\r\n"]
+        lines += [b"%b: %b\r\n" % pair for pair in self.more]
+        if closes:
+            lines.append(b"connection: close\r\n")
+        if form.has_body:
+            lines.append(b"content-length: %d\r\n" % len(body))
+        return b"".join([*lines, b"\r\n", b"" if self.is_bare else body])
+
+    def _answer_mixed(self, codec: Codec, call: Call, wanted: Sequence[Wanted]) -> None:
+        self.body, json_length = codec.encoder.mixed(call, self.id, wanted)
+        self.form = codec.json_form
+        if json_length is not None:
+            self.form = codec.binary_form
+            self.more = ((b"inference-header-content-length", b"%d" % json_length),)

@@ -1,0 +1,65 @@
+"""The one place where an error becomes an HTTP status.
+
+Job    give any exception its status, its body of three members and its headers.
+Never  lets the text of an error that we did not name reach a client.
+"""
+
+import math
+from http import HTTPStatus
+
+import orjson
+
+from gateway import errors
+
+
+class Refused(errors.Rejected):
+    """HTTP itself was misused: the request reaches no room behind the wire."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str = "malformed",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers
+
+
+STATUS: dict[type[errors.GatewayError], int] = {
+    errors.Malformed: 400,
+    errors.InvalidTensor: 400,
+    errors.UnknownModel: 404,
+    errors.UnknownVersion: 404,
+    errors.TooLarge: 413,
+    errors.Overloaded: 429,
+    errors.ClientGone: 499,  # never sent: for the access line
+    errors.GatewayError: 500,
+    errors.ModelFailed: 500,
+    errors.NotReady: 503,
+    errors.Draining: 503,
+    errors.DeadlineExceeded: 504,
+}
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of any exception: 500 where we did not name it."""
+    if isinstance(error, Refused):
+        return error.status
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def describe(error: Exception, request_id: str) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
+    """Return (status, JSON body, further headers) for any exception."""
+    status = status_of(error)
+    if not isinstance(error, errors.GatewayError):
+        error = errors.GatewayError("internal error")
+    headers = error.headers if isinstance(error, Refused) else ()
+    if status in (429, 503) and isinstance(error, errors.Rejected):
+        headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
+    text = str(error) or HTTPStatus(status).phrase
+    body = orjson.dumps({"error": text, "code": error.code, "request_id": request_id})
+    return status, body, headers

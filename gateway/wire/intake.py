@@ -1,0 +1,129 @@
+"""Intake: from a request's headers and body to a call in the flow.
+
+Job    find the version, read the tensors, set the deadline and the rank.
+Life   one per replica, shared by the lane and the ASGI app: equal answers.
+Never  lets a request through that does not fit its model.
+"""
+
+import itertools
+import secrets
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.flow import Flow
+from gateway.types import Call, Version
+from gateway.wire.decode import Limits, decode
+from gateway.wire.encode import refuse_unwritable
+from gateway.wire.exchange import Codec, Exchange, codec_of
+from gateway.wire.paths import InferTarget
+
+Body = bytes | bytearray
+
+
+class Asked(Protocol):
+    """What the headers of a request ask for; a Head and Terms both say it."""
+
+    @property
+    def timeout_s(self) -> float | None: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def json_length(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a request may ask for, and what it gets unasked."""
+
+    default_deadline_s: float = 10.0
+    priority_levels: int = 4
+    default_priority: int = 2
+    limits: Limits = field(default_factory=Limits)
+
+    def rank(self, priority: int) -> int:
+        """Return the level that `priority` means: 0, or one below the lowest, is the default."""
+        return priority if 0 < priority <= self.priority_levels else self.default_priority
+
+
+class Intake:
+    """Every request started is answered once, through its exchange.
+
+    Mutable state: `_codecs` (one per version ever asked for) and the id counter.
+    """
+
+    def __init__(self, flow: Flow, policy: Policy) -> None:
+        self._flow = flow
+        self._policy = policy
+        self._default_rank = policy.rank(0)
+        self._simd_from_bytes = policy.limits.simd_from_bytes
+        self._codecs: dict[Version, Codec] = {}
+        self._id_prefix = secrets.token_hex(6).encode() + b"-"
+        self._ids = itertools.count(1)
+
+    def new_id(self) -> bytes:
+        """Return a request id that nobody had before."""
+        return b"%b%x" % (self._id_prefix, next(self._ids))
+
+    def start(
+        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+    ) -> None:
+        """Hand the request to the flow; it is answered once, perhaps before this returns."""
+        try:
+            version = self._flow.find(target.model, target.version)
+            codec = self._codecs.get(version)
+            if codec is None:
+                codec = self._codecs[version] = codec_of(version, self._policy.limits)
+            exchange.codec = codec
+            read = None
+            if (
+                codec.quick is not None
+                and asked.json_length is None
+                and len(body) < self._simd_from_bytes
+            ):
+                read = codec.quick.read(body)
+            if read is None:
+                call = self._decode(exchange, codec, asked, body, now)
+            else:
+                payload, rows, exchange.id = read
+                call = Call(
+                    version,
+                    (payload,),
+                    rows,
+                    codec.row_shapes,
+                    exchange.settle,
+                    now + self._budget_s(asked),
+                    self._policy.rank(asked.priority) if asked.priority else self._default_rank,
+                    now,
+                )
+            exchange.call = call
+            self._flow.infer(call)
+        except Exception as error:  # noqa: BLE001 - the outer ring
+            exchange.refuse(error)
+
+    def _decode(
+        self, exchange: Exchange, codec: Codec, asked: Asked, body: Body, now: float
+    ) -> Call:
+        """Read a request of any kind. Raises: Malformed, InvalidTensor."""
+        reading = decode(body, asked.json_length, codec.version, self._policy.limits)
+        refuse_unwritable(codec.version, reading.wanted)
+        exchange.id = reading.id
+        if reading.wanted != codec.encoder.everything:
+            exchange.wanted = reading.wanted
+        budget_s = self._budget_s(asked)
+        if reading.timeout_us:
+            budget_s = min(budget_s, reading.timeout_us / 1e6)
+        return Call(
+            codec.version,
+            reading.payloads,
+            reading.rows,
+            reading.shapes,
+            exchange.settle,
+            now + budget_s,
+            self._policy.rank(reading.priority or asked.priority),
+            now,
+        )
+
+    def _budget_s(self, asked: Asked) -> float:
+        """Return the seconds the request may take: what it asks for, at most the default."""
+        most = self._policy.default_deadline_s
+        return most if asked.timeout_s is None or asked.timeout_s > most else asked.timeout_s

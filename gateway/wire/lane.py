@@ -1,0 +1,272 @@
+"""Lane: one connection of the data port.
+
+Job    answer the requests of one connection in order, and keep the client to its limits.
+Life   made by uvicorn for each connection; ends with `connection_lost`.
+Never  decides anything about a prediction; makes a task, future or timer for one.
+
+Theory of operation.
+
+Reading. wire/reader.py frames; `_advance` takes whole requests from it as long as the
+client may ask for more. With the pipeline full, or the client not reading its answers,
+we stop reading the socket, and TCP tells the client.
+
+Order. `_pipeline` holds one Exchange per request, oldest first. An answer is written at
+once if its exchange is the first, else the exchange holds it until it is.
+
+Ending. `_is_last` says that no further request will be read; whoever writes the last
+reply closes. After a refusal the client may still be sending: what comes is thrown
+away for a bounded time, because closing at once would reset the connection and with it
+the reply (RFC 9112, section 9.6).
+
+Time. wire/patience.py holds the connection's one timer.
+"""
+
+import asyncio
+from collections import deque
+from typing import cast
+
+from gateway.errors import Overloaded
+from gateway.wire.exchange import Exchange
+from gateway.wire.failures import Refused
+from gateway.wire.heads import Head
+from gateway.wire.patience import Patience, Verdict
+from gateway.wire.port import Port
+from gateway.wire.reader import Reader, Stage
+from gateway.wire.runner import Address, run, scope_of
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Lane(asyncio.Protocol):
+    """Every request read is answered once, in order, unless the client is gone.
+
+    Mutable state: what is being answered (`_pipeline`), how it will end (`_is_last`,
+    `_is_leaving`, `_discarded_bytes`), and for how long (`_patience`).
+    """
+
+    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
+        self._port = port
+        self._policy = policy = port.policy
+        self._intake = port.intake
+        self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes)
+        self._loop = loop
+        self._listener = self._hear  # bound once, not once per request
+        self._transport: asyncio.Transport | None = None
+        self._pipeline: deque[Exchange] = deque()
+        self._clock = port.clock
+        self._patience = Patience(
+            policy, loop, port.clock, lambda: bool(self._pipeline), self._lose_patience
+        )
+        self._discarded_bytes: int | None = None  # None: what comes is still read
+        self._is_reading = False
+        self._is_last = False
+        self._is_leaving = False
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._patience.quiet_since = now = self._clock()
+        self._patience.retire_at = now + self._policy.connection_max_age_s * self._port.spread()
+        if len(self._port.connections) >= self._policy.max_connections:
+            most = self._policy.max_connections
+            full = Overloaded(f"expected at most {most} connections (limits.max_connections)")
+            self._refuse(full)
+            return
+        self._port.connections.add(self)
+        self._patience.look_ahead()
+
+    def data_received(self, data: bytes) -> None:
+        if not (self._pipeline or self._is_last or self._patience.stalled_since):
+            self._begin(data)
+        elif self._discarded_bytes is not None:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > self._policy.linger_bytes and self._transport is not None:
+                self._transport.abort()
+        elif not self._is_last:
+            self._reader.feed(data)
+            self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._port.connections.discard(self)
+        self._patience.cancel()
+        pipeline, self._pipeline = self._pipeline, deque()
+        self._transport = None
+        for exchange in pipeline:
+            exchange.abandon()
+
+    def pause_writing(self) -> None:
+        self._patience.stalled_since = self._clock()
+        self._patience.look_ahead()
+
+    def resume_writing(self) -> None:
+        self._patience.stalled_since = None
+        self._go_on()
+
+    # uvicorn calls this
+
+    def shutdown(self) -> None:
+        """Answer what has been read, in part or whole, then close."""
+        self._is_leaving = True
+        if self._transport is not None and not self._pipeline and not self._reader.unfinished:
+            self._transport.close()
+
+    # reading
+
+    def _is_stopped(self) -> bool:
+        is_full = len(self._pipeline) >= self._policy.max_pipeline_depth
+        return is_full or self._patience.stalled_since is not None
+
+    def _begin(self, data: bytes) -> None:
+        """Read with nothing else in hand: the common case, one request in one piece."""
+        try:
+            request = self._reader.whole(data)
+            if request is not None:
+                self._take(*request)
+                return
+        except Exception as error:  # noqa: BLE001 - the outer ring
+            self._refuse(error)
+            return
+        self._reader.feed(data)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start as many requests as are whole and may be read now."""
+        self._is_reading = True
+        reader = self._reader
+        try:
+            while not self._is_last and not self._is_stopped():
+                request = reader.take()
+                if request is None:
+                    break
+                self._take(*request)
+        except Exception as error:  # noqa: BLE001 - the outer ring
+            self._refuse(error)
+        finally:
+            self._is_reading = False
+        if not self._is_last and reader.unfinished:
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        """Something unfinished is held: give the client its time, or make it wait."""
+        if self._transport is None:
+            return
+        if self._is_stopped():
+            self._transport.pause_reading()
+            return
+        if self._patience.begin(self._reader.stage()):
+            self._permit_body()
+
+    def _permit_body(self) -> None:
+        """Send the 100 that the client waits for, once its turn has come."""
+        if not self._pipeline and self._transport is not None and self._reader.awaits_permission():
+            self._transport.write(_CONTINUE)
+            self._patience.began = Stage.BODY, self._clock()  # it could not send before
+
+    def _take(self, head: Head, body: bytes | bytearray) -> None:
+        """Start a whole request; its answer comes to `_hear`, perhaps before this returns."""
+        self._patience.began = None
+        if not head.keeps_alive:
+            self._is_last = True
+        exchange = Exchange(head.request_id or self._intake.new_id(), self._listener)
+        self._pipeline.append(exchange)
+        if head.fault is not None:
+            exchange.is_bare = head.method == "HEAD"
+            exchange.refuse(head.fault)
+        elif head.infer is not None:
+            self._intake.start(exchange, head, head.infer, body, self._clock())
+        else:
+            task = self._loop.create_task(self._run_app(exchange, head, body))
+            self._port.tasks.add(task)
+            task.add_done_callback(self._port.tasks.discard)
+
+    async def _run_app(self, exchange: Exchange, head: Head, body: bytes | bytearray) -> None:
+        client, server, scheme = self._addresses()
+        scope = scope_of(head, exchange.request_id, scheme, client, server)
+        await run(self._port.app, scope, body, exchange)
+
+    def _addresses(self) -> tuple[Address, Address, str]:
+        if self._transport is None:
+            return None, None, "http"
+        info = self._transport.get_extra_info
+        client, server = info("peername"), info("sockname")
+        scheme = "http" if info("sslcontext") is None else "https"
+        return client and client[:2], server and server[:2], scheme
+
+    # answering
+
+    def _hear(self, exchange: Exchange) -> None:
+        """Write an answer if it is its turn; else it stays in the pipeline until it is."""
+        pipeline = self._pipeline
+        transport = self._transport
+        if transport is None or pipeline[0] is not exchange:
+            return
+        pipeline.popleft()
+        exchange.send = None
+        patience = self._patience
+        patience.quiet_since = now = self._clock()
+        if now >= patience.retire_at:
+            self._is_leaving = True
+        if self._is_last or self._is_leaving:
+            closes = not pipeline and self._is_ending()
+            transport.write(exchange.render(closes))
+            if closes:
+                self._close()
+                return
+        else:
+            transport.write(exchange.render(closes=False))
+        if (pipeline or self._reader.unfinished) and not self._is_reading:
+            self._follow()
+
+    def _is_ending(self) -> bool:
+        return self._is_last or (self._is_leaving and not self._reader.unfinished)
+
+    def _follow(self) -> None:
+        """After an answer: write the next one if it is ready, then read on."""
+        if self._pipeline and self._pipeline[0].form is not None:
+            self._hear(self._pipeline[0])
+        elif self._reader.unfinished:
+            self._permit_body()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read again, if nothing stands against it."""
+        if self._transport is None or self._is_stopped():
+            return
+        self._transport.resume_reading()
+        if not self._is_reading and not self._is_last:
+            self._advance()
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer a request that cannot be framed, in its turn, and read no further."""
+        self._is_last = True
+        self._discarded_bytes = 0
+        exchange = Exchange(self._intake.new_id(), self._listener)
+        self._pipeline.append(exchange)
+        exchange.refuse(error)
+
+    def _close(self) -> None:
+        """Close in order: at once where all was read, else after listening a while."""
+        if self._transport is None:
+            return
+        if self._discarded_bytes is None:
+            self._transport.close()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._patience.linger()
+
+    def _lose_patience(self, verdict: Verdict) -> None:
+        if self._transport is None:
+            return
+        began = self._patience.began
+        if verdict is Verdict.LATE and began is not None:
+            stage, within_s = began[0], self._patience.allowance_s(began[0])
+            late = f"the request's {stage.name.lower()} did not arrive within {within_s} s"
+            self._refuse(Refused(408, late, code="request_timeout"))
+        elif verdict is Verdict.ABORT:
+            self._transport.abort()
+        else:
+            self._transport.close()
+            self._patience.linger()  # the transport waits for a client that may never read

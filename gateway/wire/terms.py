@@ -1,0 +1,111 @@
+"""Terms: what a caller asks of one inference, by header.
+
+Job    read timeout, priority, the length of the JSON part and the content coding.
+Never  guesses: a header that is there and cannot be read is an error.
+
+The lane reads a whole head at once, the Starlette app reads its scope: both end here.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway import errors
+from gateway.wire.failures import Refused
+from gateway.wire.paths import quoted
+
+DAY_MS = 86_400_000.0
+_DECIMAL = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_COUNT = re.compile(rb"[0-9]{1,18}")
+_REQUEST_ID = re.compile(rb"[!#-&(-\[\]-~]{1,128}")  # visible, neither quote nor backslash
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the headers of an inference request ask for.
+
+    Units: `json_length` is in bytes, None when all of the body is JSON.
+    """
+
+    timeout_s: float | None = None
+    priority: int = 0
+    json_length: int | None = None
+
+
+NO_TERMS = Terms()
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the values by lower-case name; those of a repeated name as one list.
+
+    The comma shows where one value was expected, so that no repetition goes unseen.
+    Source: RFC 9110, section 5.3.
+    """
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def usable_request_id(fields: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the caller's request id if it may be echoed and logged, else None."""
+    value = fields.get(b"x-request-id")
+    return value if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def read_terms(fields: Mapping[bytes, bytes]) -> Terms:
+    """Return the terms of an inference request.
+
+    Shapes: `fields` are as `joined` makes them.
+    Raises: Malformed, for a header that cannot be read; Refused 415, for a coding.
+    """
+    coding = fields.get(b"content-encoding")
+    timeout_ms = fields.get(b"x-request-timeout-ms")
+    priority = fields.get(b"x-request-priority")
+    json_length = fields.get(b"inference-header-content-length")
+    if coding is None and timeout_ms is None and priority is None and json_length is None:
+        return NO_TERMS
+    if coding is not None:
+        _check_coding(coding)
+    return Terms(
+        None if timeout_ms is None else _timeout_s(timeout_ms),
+        0 if priority is None else _count(b"x-request-priority", priority),
+        None if json_length is None else _json_length(json_length),
+    )
+
+
+def _check_coding(value: bytes) -> None:
+    if any(token.strip() not in (b"", b"identity") for token in value.lower().split(b",")):
+        raise Refused(
+            415,
+            f"header content-encoding: expected identity, got {quoted(value)}",
+            code="unsupported_media_type",
+            headers=(("accept-encoding", "identity"),),
+        )
+
+
+def _timeout_s(value: bytes) -> float:
+    timeout_ms = float(value) if _DECIMAL.fullmatch(value) else 0.0
+    if not 0 < timeout_ms <= DAY_MS:
+        raise errors.Malformed(
+            "header x-request-timeout-ms: expected milliseconds, above 0 and at most a day "
+            f"({DAY_MS:.0f}), got {quoted(value)}"
+        )
+    return timeout_ms / 1000
+
+
+def _json_length(value: bytes) -> int:
+    """Read a length that may be repeated, if it says the same each time."""
+    name = b"inference-header-content-length"
+    lengths = {_count(name, one.strip()) for one in value.split(b",")}
+    if len(lengths) > 1:
+        raise errors.Malformed(f"header {name.decode()}: given twice, {quoted(value)}")
+    return lengths.pop()
+
+
+def _count(name: bytes, value: bytes) -> int:
+    if not _COUNT.fullmatch(value):
+        raise errors.Malformed(
+            f"header {name.decode()}: expected a whole number, got {quoted(value)}"
+        )
+    return int(value)
