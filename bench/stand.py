@@ -1,0 +1,79 @@
+"""The test stand: which processors, how long, how often, and what is sent.
+
+Job    give every claim the same servers, generators and requests.
+Never  measures by itself.
+"""
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.launch import Rung, Server, serving
+from bench.requests import Target
+from bench.wrk import Generator, Window
+
+BODIES = 1500  # distinct ones: more than any cache of recent requests would hold by chance
+
+
+class OneProcessor(RuntimeError):
+    """Server and generator would share a processor: nothing measured would mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long and how often; wrk counts in whole seconds."""
+
+    warmup_s: float = 1.0
+    window_s: float = 3.0
+    pairs: int = 5  # of interleaved windows per claim
+    rounds: int = 3  # of the whole ladder
+    ladder_window_s: float = 2.0
+    connections: tuple[int, ...] = (1, 16, 64, 256)
+    open_window_s: float = 5.0
+    memory_requests: int = 2_000_000
+
+
+QUICK = Effort(
+    window_s=1.0,
+    ladder_window_s=1.0,
+    pairs=3,
+    rounds=1,
+    connections=(1, 64),
+    open_window_s=2.0,
+    memory_requests=200_000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """One run of the bench."""
+
+    effort: Effort
+    server_cpu: int
+    generator_cpu: int
+    scratch: Path
+    models: Path
+    digits: Target
+
+    def serving(self, rung: Rung) -> AbstractContextManager[Server]:
+        """Run `rung` on the server's processor until the block ends."""
+        return serving(rung, self.digits, self.server_cpu, self.scratch)
+
+    def load(self, server: Server, connections: int, window_s: float | None = None) -> Window:
+        """One closed-loop window of `digits` requests."""
+        effort = self.effort
+        window_s = effort.window_s if window_s is None else window_s
+        generator = Generator(self.generator_cpu, self.digits, effort.warmup_s, window_s)
+        return generator.measure(server, connections)
+
+
+def two_processors() -> tuple[int, int]:
+    """One for the server, one for the generator.
+
+    Raises: OneProcessor.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise OneProcessor("the bench needs two processors: one serves, one generates load")
+    return allowed[0], allowed[1]
