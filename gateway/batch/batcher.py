@@ -30,10 +30,14 @@ from functools import partial
 from typing import Self
 
 from gateway.batch.alarm import Alarm
-from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
+from gateway.core.batching import MAX_SHAPE_CLASSES, Backlog, Hold, Policy, Queue, Wait
 from gateway.core.stacking import split
 from gateway.errors import DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.types import Call, Outputs
+
+_TOO_MANY_SHAPES = (
+    f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already"
+)
 
 Finish = Callable[[Outputs | Exception], None]
 Run = Callable[[Sequence[Call], Finish], None]
@@ -135,8 +139,9 @@ class Batcher:
         most = self._policy.max_rows
         for call in arrived:
             for part in [call] if call.rows <= most or call.done else split(call, most):
-                self._backlog.push(part)
-        self._waiting_rows = self._backlog.rows()
+                if not self._backlog.push(part):
+                    part.fail(Overloaded(_TOO_MANY_SHAPES))
+        self._waiting_rows = self._backlog.rows() + sum([call.rows for call in self._arrived])
 
     def _wake(self) -> None:
         if not self._is_awake:

@@ -20,6 +20,10 @@ from dataclasses import dataclass
 
 from gateway.types import Call, Shape
 
+# Each turn looks at every shape class that waits: a client that sends a new shape with
+# each request must not make a turn long.
+MAX_SHAPE_CLASSES = 256
+
 Entry = tuple[int, float, int, Call]
 
 
@@ -154,22 +158,23 @@ class Queue:
 class Backlog:
     """All that waits for one version, a queue for each shape class.
 
-    Mutable state: `_queues`; those that ran empty are kept up to a number.
+    Mutable state: `_queues`; those that ran empty are dropped when there are many.
     """
-
-    _MOST_IDLE = 16
 
     def __init__(self) -> None:
         self._queues: dict[tuple[Shape, ...], Queue] = {}
 
-    def push(self, call: Call) -> None:
-        """Hold `call` among those of its shapes."""
+    def push(self, call: Call) -> bool:
+        """Hold `call` among those of its shapes; False if too many other shapes wait."""
         queue = self._queues.get(call.shapes)
         if queue is None:
-            if len(self._queues) >= self._MOST_IDLE:
+            if len(self._queues) >= MAX_SHAPE_CLASSES:
                 self._queues = {key: held for key, held in self._queues.items() if held.rows}
+            if len(self._queues) >= MAX_SHAPE_CLASSES:
+                return False
             queue = self._queues[call.shapes] = Queue()
         queue.push(call)
+        return True
 
     def next(self, now: float, running: int, policy: Policy) -> Queue | Wait | Hold:
         """Return the queue to cut: of those that may leave, the most urgent.

@@ -75,7 +75,17 @@ def place(cost: Cost, bounds: Bounds, max_rows: int) -> Placement:
     """Choose inline or thread, and the largest execution, for a fitted cost."""
     if cost.of(1) < bounds.inline_row_s:
         return Placement(True, min(max_rows, cost.rows_within(bounds.inline_batch_s)))
-    return Placement(False, min(max_rows, cost.rows_within(bounds.thread_batch_s)))
+    return Placement(False, thread_rows(cost, bounds, max_rows))
+
+
+def thread_rows(cost: Cost, bounds: Bounds, max_rows: int) -> int:
+    """Return the largest execution for a thread.
+
+    Where merely starting takes longer than the bound, rows are nearly free: as many as
+    double the time of one.
+    """
+    budget_s = max(bounds.thread_batch_s, 2 * cost.start_s)
+    return min(max_rows, cost.rows_within(budget_s))
 
 
 @dataclass(frozen=True, slots=True)

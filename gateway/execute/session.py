@@ -23,6 +23,8 @@ from gateway.core.stacking import bucket, pad, stack
 from gateway.errors import ModelFailed
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec
 
+_TYPED = "ONNX Runtime makes no typed value of strings in Python"
+
 
 class LoadFailed(Exception):
     """A model file cannot be served; the message names the file and the reason."""
@@ -54,6 +56,11 @@ class Session:
         self.fixed_rows = _fixed_rows(self._ort.get_inputs()) if batches else None
         self._pad_to = (self.fixed_rows,) if self.fixed_rows else settings.pad_to
         self._bfloat16 = any(s.datatype == "BF16" for s in (*inputs, *outputs))
+        strings = [spec.name for spec in inputs if spec.datatype == "BYTES"]
+        if self._bfloat16 and strings:
+            raise LoadFailed(
+                f"{path}: tensor '{strings[0]}' is BYTES in a model with BF16: {_TYPED}"
+            )
         self._output_names = [spec.name for spec in outputs]
 
     def execute(self, calls: Sequence[Call]) -> Outputs:
@@ -123,7 +130,7 @@ def _options(settings: SessionSettings) -> ort.SessionOptions:
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3  # its warnings speak of graph optimisations
+    options.log_severity_level = 4  # a failed run is an answer; it must not fill our log
     return options
 
 

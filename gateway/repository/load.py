@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.core.costs import Bounds, Cost, Placement, fit, place
+from gateway.core.costs import Bounds, Cost, Placement, fit, place, thread_rows
 from gateway.execute.session import LoadFailed, Session, SessionSettings
 from gateway.repository.digest import digest
 from gateway.repository.discover import Found
@@ -93,4 +93,4 @@ def _placed(cost: Cost, bounds: Bounds, declared: ModelSettings, max_rows: int) 
         return placement
     if declared.batching.max_execution_rows is not None:
         return Placement(False, max_rows)
-    return Placement(False, min(max_rows, cost.rows_within(bounds.thread_batch_s)))
+    return Placement(False, thread_rows(cost, bounds, max_rows))

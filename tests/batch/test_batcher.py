@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from gateway.batch.batcher import Batcher, Finish, Statistics
-from gateway.core.batching import Policy
+from gateway.core.batching import MAX_SHAPE_CLASSES, Policy
 from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.types import Call, Outputs
-from tests.clock import play
+from tests.clock import Stuck, play
 from tests.fakes import (
     POISON,
     Answer,
@@ -103,6 +103,37 @@ def test_equal_shapes_share_a_batch_though_they_are_not_one_object() -> None:
     assert play(scene) == [[1, 2]]
 
 
+def test_between_two_executions_on_the_loop_a_newcomer_joins_the_line() -> None:
+    async def scene() -> Batches:
+        model, client = FakeModel(), Client()
+        async with batcher_for(model, Policy(max_rows=2)) as batcher:
+            for row in (1, 2, 3):
+                batcher.offer(client.call(row, deadline=9.0))
+            await ticks(1)
+            batcher.offer(client.call(4, deadline=8.0))
+            await ticks(1)
+            return model.batches
+
+    assert play(scene) == [[1, 2], [4, 3]]
+
+
+def test_a_call_that_fills_an_execution_is_not_split() -> None:
+    async def scene() -> bool:
+        model, given = FakeModel(), list[Call]()
+
+        def run(calls: Sequence[Call], finish: Finish) -> None:
+            given.extend(calls)
+            model.run(calls, finish)
+
+        async with Batcher(run, Policy(max_rows=2), now) as batcher:
+            calls = [a_call(1, 2), a_call(3, 4)]
+            for call in calls:
+                batcher.offer(call)
+        return all(call in given for call in calls)
+
+    assert play(scene)
+
+
 def test_of_several_shapes_the_most_urgent_leaves_first() -> None:
     async def scene() -> Batches:
         model, client = FakeModel(cost_s=1.0), Client()
@@ -118,7 +149,7 @@ def test_of_several_shapes_the_most_urgent_leaves_first() -> None:
 
 
 def test_many_shapes_come_and_go_and_all_are_answered() -> None:
-    async def scene() -> list[Answer]:
+    async def scene() -> list[list[float]]:
         model, client = FakeModel(cost_s=0.5), Client()
         async with batcher_for(model, Policy(max_rows=8)) as batcher:
             for lap in range(3):
@@ -129,6 +160,20 @@ def test_many_shapes_come_and_go_and_all_are_answered() -> None:
 
     expected = [[2 * width, 2 * lap] for width in range(1, 41) for lap in range(3)]
     assert play(scene) == expected
+
+
+def test_a_client_of_endless_shapes_is_refused_and_harms_nobody() -> None:
+    """Each turn looks at every shape that waits."""
+
+    async def scene() -> tuple[int, int]:
+        model, client = FakeModel(cost_s=1e-3), Client()
+        async with batcher_for(model, Policy(max_rows=8)) as batcher:
+            for width in range(1, MAX_SHAPE_CLASSES + 11):
+                batcher.offer(client.call(width, width=width))
+        answers = client.answers()
+        return answers.count(Overloaded), len(answers)
+
+    assert play(scene) == (10, MAX_SHAPE_CLASSES + 10)
 
 
 def test_a_backlog_leaves_by_priority_then_earliest_deadline() -> None:
@@ -420,6 +465,19 @@ def test_halves_go_before_all_else() -> None:
     assert play(scene) == [[1, POISON], [1], [POISON], [2]]
 
 
+def test_halves_go_before_whoever_comes_meanwhile() -> None:
+    async def scene() -> Batches:
+        model, client = FakeModel(), Client()
+        async with batcher_for(model, Policy(max_rows=2)) as batcher:
+            batcher.offer(client.call(1))
+            batcher.offer(client.call(POISON))
+            await ticks(1)
+            batcher.offer(client.call(2))
+        return model.batches
+
+    assert play(scene) == [[1, POISON], [1], [POISON], [2]]
+
+
 def test_halves_obey_deadlines() -> None:
     async def scene() -> tuple[Batches, list[Answer]]:
         model, client = FakeModel(cost_s=1.0), Client()
@@ -490,6 +548,29 @@ def test_a_lone_call_leaves_after_max_wait() -> None:
         return model.batches, model.started
 
     assert play(scene) == ([[1, 2]], [1.25])
+
+
+def test_a_wait_for_company_is_one_timer_however_many_join() -> None:
+    """Each turn of the batcher reads the clock: so many readings, so many turns."""
+
+    async def scene() -> int:
+        client, readings = Client(), [0.0]
+
+        def clock() -> float:
+            readings.append(now())
+            return now()
+
+        async with Batcher(FakeModel().run, Policy(max_wait_s=1.0), clock) as batcher:
+            for row in range(10):
+                batcher.offer(client.call(row))
+                await ticks(2)
+            before = len(readings)
+            await asyncio.sleep(0.5)
+            assert len(readings) == before
+            await asyncio.sleep(1.0)
+            return len(readings) - before
+
+    assert play(scene) == 1
 
 
 def test_a_full_batch_waits_for_no_company() -> None:
@@ -584,14 +665,13 @@ def test_a_batcher_that_nobody_used_closes_at_once() -> None:
 def test_while_it_drains_new_calls_are_refused_and_failed_batches_still_halved() -> None:
     async def scene() -> list[Answer]:
         client = Client()
+        batcher = batcher_for(FakeModel(cost_s=1.0), Policy(max_rows=4))
 
         async def live() -> None:
-            nonlocal batcher
             async with batcher:
                 for row in (1, 2, POISON):
                     batcher.offer(client.call(row))
 
-        batcher = batcher_for(FakeModel(cost_s=1.0), Policy(max_rows=4))
         life = asyncio.create_task(live())
         await asyncio.sleep(0.5)
         batcher.offer(client.call(3))
@@ -616,10 +696,14 @@ def test_a_call_that_expires_while_it_drains_does_not_hold_the_end() -> None:
 def test_an_error_in_the_body_still_drains() -> None:
     async def scene() -> list[Answer]:
         client = Client()
-        with pytest.raises(ZeroDivisionError):
+
+        async def live() -> None:
             async with batcher_for(FakeModel(cost_s=1.0), Policy(max_rows=2)) as batcher:
                 batcher.offer(client.call(1))
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await live()
         return client.answers()
 
     assert play(scene) == [[2]]
@@ -681,18 +765,48 @@ def test_cancellation_in_mid_drain_leaves_no_client_waiting(after_ticks: int) ->
     assert play(scene) == [Draining] * 5
 
 
-def test_the_end_leaves_no_timer_behind() -> None:
-    async def scene() -> float:
-        client = Client()
-        policy = Policy(max_rows=4, max_wait_s=1e4, drain_s=0.0)
-        async with batcher_for(FakeModel(cost_s=0.0), policy) as batcher:
-            batcher.offer(client.call(1, deadline=1e5))
-            await ticks(2)
-        await asyncio.sleep(0.25)
-        assert len(client.heard) == 1
-        return now()
+@pytest.mark.parametrize("is_torn_down", [False, True])
+def test_the_end_leaves_no_timer_behind(is_torn_down: bool) -> None:
+    """A timer that is left makes the clock jump once more, before the scene is stuck."""
+    loops: list[asyncio.AbstractEventLoop] = []
 
-    assert play(scene) == 0.25
+    async def scene() -> None:
+        loops.append(asyncio.get_running_loop())
+        client = Client()
+        policy = Policy(max_rows=4, max_wait_s=1e4, drain_s=1e6)
+        batcher = await batcher_for(FakeModel(), policy).__aenter__()
+        batcher.offer(client.call(1, deadline=1e5))
+        await asyncio.sleep(0.25)
+        ending = batcher.__aexit__(None, None, None)
+        if is_torn_down:
+            ending.send(None)
+            ending.close()
+        else:
+            await ending
+        assert len(client.heard) == 1
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Stuck):
+        play(scene)
+    assert loops[0].time() == 0.25
+
+
+def test_an_end_that_is_torn_down_at_once_leaves_no_client_waiting() -> None:
+    """As when the loop itself is going away: not one more turn of it is given."""
+
+    async def scene() -> list[Answer]:
+        client = Client()
+        batcher = await batcher_for(FakeModel(), Policy(max_rows=2)).__aenter__()
+        for rows in ((1,), (2, 3, 4)):
+            batcher.offer(client.call(*rows))
+        ending = batcher.__aexit__(None, None, None)
+        ending.send(None)
+        ending.close()
+        assert client.answers() == [Draining, Draining]
+        await ticks(3)
+        return client.answers()
+
+    assert play(scene) == [Draining, Draining]
 
 
 def test_the_next_batches_go_to_the_executor_moved_to() -> None:

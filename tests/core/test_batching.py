@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.batching import Backlog, Flush, Hold, Policy, Queue, Wait, plan
+from gateway.core.batching import MAX_SHAPE_CLASSES, Backlog, Flush, Hold, Policy, Queue, Wait, plan
 from gateway.errors import ClientGone
 from gateway.types import Call
 from tests.fakes import a_call, rows_of
@@ -140,10 +140,18 @@ def test_a_call_whose_client_left_is_dropped_without_a_word(max_rows: int) -> No
 
 def test_a_sweep_removes_the_expired_and_the_gone_and_keeps_the_order_of_the_rest() -> None:
     late = a_call(1, deadline=2)
-    queue = filled(a_call(5, priority=1), late, left(a_call(2, 2, deadline=1)), a_call(3), a_call(4))
+    queue = filled(
+        a_call(5, priority=1), late, left(a_call(2, 2, deadline=1)), a_call(3), a_call(4)
+    )
     assert queue.sweep(now=2.0) == [late]
     assert queue.rows == 3
     assert [cut(queue, 1) for _ in range(3)] == [[[3]], [[4]], [[5]]]
+
+
+def test_after_a_sweep_the_most_urgent_still_leaves_first() -> None:
+    queue = filled(a_call(1, deadline=1), a_call(2, deadline=9), a_call(3, deadline=5))
+    queue.sweep(now=1.0)
+    assert [cut(queue, 1, now=1.0) for _ in range(2)] == [[[3]], [[2]]]
 
 
 def test_the_earliest_deadline_is_found_among_fresh_and_backlog() -> None:
@@ -198,8 +206,8 @@ CALLS = st.builds(
 CUTS = st.builds(Cut, st.integers(4, 9), st.integers(0, 2))
 
 
-@given(st.lists(st.one_of(CALLS, CUTS), max_size=30))
-def test_each_cut_is_the_head_of_a_sorted_line(steps: list[Call | Cut]) -> None:
+@given(st.lists(st.one_of(CALLS, CALLS, CUTS, st.just("sweep")), max_size=30))
+def test_each_cut_is_the_head_of_a_sorted_line(steps: list[Call | Cut | str]) -> None:
     """A law, against a line that is sorted anew each time."""
     queue = Queue()
     line: list[tuple[int, float, int, Call]] = []
@@ -208,6 +216,12 @@ def test_each_cut_is_the_head_of_a_sorted_line(steps: list[Call | Cut]) -> None:
         if isinstance(step, Call):
             queue.push(step)
             line.append((step.priority, step.deadline, number, step))
+            continue
+        if isinstance(step, str):
+            swept = queue.sweep(now)
+            assert {entry[3] for entry in line if entry[1] <= now and not entry[3].done} == {*swept}
+            line = [entry for entry in line if entry[1] > now and not entry[3].done]
+            assert queue.rows == sum(entry[3].rows for entry in line)
             continue
         now += step.later_s
         calls, expired = queue.cut(step.max_rows, now)
@@ -279,14 +293,19 @@ def test_nothing_is_chosen_while_every_executor_is_busy() -> None:
     assert held(a_call(1)).next(0.0, 1, Policy()) == Hold()
 
 
-def test_queues_that_ran_empty_are_forgotten_beyond_a_number() -> None:
+def test_queues_that_ran_empty_make_room_for_other_shapes() -> None:
     """Shapes are the client's to choose: what is kept of each must end."""
     backlog = Backlog()
-    for width in range(1, 65):
-        backlog.push(a_call(1, width=width))
+    for width in range(1, 3 * MAX_SHAPE_CLASSES):
+        assert backlog.push(a_call(1, width=width))
         assert chosen(backlog, 0.0, Policy()) == [[1]]
-    kept = {id(queue) for queue in backlog._queues.values()}  # noqa: SLF001 - no one else may see it
-    assert len(kept) <= 16
+
+
+def test_only_so_many_shapes_may_wait() -> None:
+    backlog = held(*(a_call(1, width=width) for width in range(1, MAX_SHAPE_CLASSES + 1)))
+    assert not backlog.push(a_call(1, width=MAX_SHAPE_CLASSES + 1))
+    assert backlog.push(a_call(2, width=1))
+    assert backlog.rows() == MAX_SHAPE_CLASSES + 1
 
 
 def test_no_queue_that_holds_a_call_is_forgotten() -> None:

@@ -14,7 +14,9 @@ SIZES = st.lists(st.integers(1, 128), min_size=2, max_size=9, unique=True)
 
 
 @given(MICROSECONDS, MICROSECONDS, SIZES)
-def test_a_line_is_recovered_from_its_points(row_s: float, start_s: float, sizes: list[int]) -> None:
+def test_a_line_is_recovered_from_its_points(
+    row_s: float, start_s: float, sizes: list[int]
+) -> None:
     line = Cost(row_s, start_s)
     found = fit([(rows, line.of(rows)) for rows in sizes])
     for rows in (1, *sizes):
@@ -112,10 +114,15 @@ def test_a_cheap_row_runs_on_the_loop_in_short_batches_and_a_dear_one_in_a_threa
 def test_a_placement_keeps_within_its_bounds(row_s: float, start_s: float, max_rows: int) -> None:
     cost = Cost(row_s, start_s)
     placement = place(cost, BOUNDS, max_rows)
-    budget_s = BOUNDS.inline_batch_s if placement.is_inline else BOUNDS.thread_batch_s
+    threaded_s = max(BOUNDS.thread_batch_s, 2 * start_s)
+    budget_s = BOUNDS.inline_batch_s if placement.is_inline else threaded_s
     assert placement.is_inline == (cost.of(1) < BOUNDS.inline_row_s)
     assert 1 <= placement.max_rows <= max_rows
     assert placement.max_rows == 1 or cost.of(placement.max_rows) <= budget_s * (1 + 1e-9)
+
+
+def test_a_model_that_is_slow_to_start_is_given_the_rows_that_come_nearly_free() -> None:
+    assert place(Cost(1e-3, 2.0), BOUNDS, 4096) == Placement(is_inline=False, max_rows=2000)
 
 
 def test_the_default_bounds_are_those_of_the_design() -> None:

@@ -8,11 +8,14 @@ import pytest
 from gateway.core.datatypes import BY_ONNX, DATATYPES
 
 # Source: Open Inference Protocol V2, "Tensor Data Types", with Triton's BF16.
-SIZES = {
-    **{"BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8},
-    **{"INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8},
-    **{"FP16": 2, "FP32": 4, "FP64": 8, "BF16": 2, "BYTES": 0},
+_OF_SIZE = {
+    0: ("BYTES",),
+    1: ("BOOL", "INT8", "UINT8"),
+    2: ("INT16", "UINT16", "FP16", "BF16"),
+    4: ("INT32", "UINT32", "FP32"),
+    8: ("INT64", "UINT64", "FP64"),
 }
+SIZES = {name: size for size, names in _OF_SIZE.items() for name in names}
 
 
 def test_every_datatype_of_the_protocol_has_its_size() -> None:

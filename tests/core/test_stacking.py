@@ -185,15 +185,21 @@ def test_a_part_may_be_split_again() -> None:
 
 def test_a_finished_call_leaves_nothing_to_collect() -> None:
     """A call and its rejoining know each other: at its end they forget, without the collector."""
+
+    class Owner:
+        def hear(self, call: Call) -> None:
+            pass
+
     gc.collect()
     gc.disable()
     try:
-        call = a_call(1, 2)
+        owner = Owner()
+        call = a_call(1, 2, on_done=owner.hear)
         parts = split(call, 1)
         answer(parts[0], 10)
         answer(parts[1], 20)
-        gone = weakref.ref(parts[0].on_done)
-        del call, parts
-        assert gone() is None
+        of_owner, of_part = weakref.ref(owner), weakref.ref(parts[0].on_done)
+        del owner, call, parts
+        assert (of_owner(), of_part()) == (None, None)
     finally:
         gc.enable()
