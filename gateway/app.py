@@ -93,7 +93,8 @@ async def _open_batcher(loaded: Loaded, config: Config, stack: AsyncExitStack) -
     policy = BatchingPolicy(
         max_rows=placement.max_rows,
         max_wait_s=(config.batching.max_wait_ms if wait_ms is None else wait_ms) / 1000,
-        max_waiting_rows=config.limits.max_queue_rows,
+        # a request that fits the model must find room in an empty queue
+        max_waiting_rows=max(config.limits.max_queue_rows, declared.batching.max_batch_size),
         drain_s=config.drain_timeout_s,
     )
     instances = declared.execution.instances

@@ -14,6 +14,7 @@ Malformed: the request cannot be understood. InvalidTensor: it can, and does not
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.errors import InvalidTensor, Malformed
 from gateway.types import Payload, Shape, TensorSpec, Version
@@ -29,11 +30,10 @@ _SOURCES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One output that the caller asked for; `index` is its place in the signature."""
+class Wanted(NamedTuple):
+    """One output that the caller asked for; `place` is its own in the signature."""
 
-    index: int
+    place: int
     binary: bool
 
 

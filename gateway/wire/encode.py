@@ -22,6 +22,7 @@ from gateway.errors import InvalidTensor
 from gateway.types import Array, Call, Outputs, Version
 from gateway.wire.decode import Wanted
 
+_MOST_HEADS = 256
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 BINARY_ONLY = frozenset({"FP16", "BF16"})
 
@@ -51,6 +52,7 @@ class Encoder:
             orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1] + b',"shape":['
             for spec in version.signature.outputs
         ]
+        self._heads: dict[tuple[object, ...], bytes] = {}  # of answers that are all binary
         self.everything = tuple(
             Wanted(at, binary=False) for at in range(len(version.signature.outputs))
         )
@@ -95,41 +97,57 @@ class Encoder:
         pieces = [self._head]
         between = b',"outputs":['
         for opening, shape, cells in zip(self._openings, texts.shapes, texts.cells, strict=True):
-            data = cells[0] if len(cells) == 1 else b",".join(cells[start:stop])
+            rows_of_call = cells if len(cells) == 1 else cells[start:stop]
+            data = b",".join(filter(None, rows_of_call))  # a row without elements has no text
             pieces += (between, opening, rows, shape, data, b"]}")
             between = b","
         pieces.append(b"]}")
         return b"".join(pieces)
 
     def mixed(
-        self, call: Call, request_id: str | None, wanted: Sequence[Wanted]
+        self, call: Call, request_id: str | None, wanted: tuple[Wanted, ...]
     ) -> tuple[bytes, int | None]:
-        """Return (body, length of its JSON part, or None where all of it is JSON).
-
-        Raises: InvalidTensor where strings cannot leave as JSON.
-        """
+        """Return (body, length of its JSON part, or None where all of it is JSON)."""
         assert call.outputs is not None
+        arrays = [call.outputs.arrays[one.place] for one in wanted]
+        if self._batches:
+            arrays = [array[call.start : call.stop] for array in arrays]
+        blobs = [_blob(array) for array, one in zip(arrays, wanted, strict=True) if one.binary]
+        key = wanted, tuple([array.shape for array in arrays]), tuple([len(blob) for blob in blobs])
+        if request_id is not None or len(blobs) < len(wanted):
+            head = self._head_of(arrays, request_id, wanted, blobs)
+        elif (known := self._heads.get(key)) is not None:
+            head = known
+        else:
+            head = self._head_of(arrays, None, wanted, blobs)
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[key] = head
+        body = b"".join((head, *blobs))
+        return body, len(head) if len(body) > len(head) else None
+
+    def _head_of(
+        self,
+        arrays: Sequence[Array],
+        request_id: str | None,
+        wanted: Sequence[Wanted],
+        blobs: Sequence[bytes],
+    ) -> bytes:
+        """Return the JSON part of an answer whose outputs differ in form."""
         pieces = [self._head]
         if request_id is not None:
             pieces += (b',"id":', orjson.dumps(request_id))
-        blobs: list[bytes] = []
+        sizes = iter([len(blob) for blob in blobs])
         between = b',"outputs":['
-        for one in wanted:
-            array = call.outputs.arrays[one.index]
-            if self._batches:
-                array = array[call.start : call.stop]
-            pieces += (between, self._opening(one.index, array))
+        for array, one in zip(arrays, wanted, strict=True):
+            pieces += (between, self._opening(one.place, array))
             if one.binary:
-                blobs.append(_blob(array))
-                size = b'"parameters":{"binary_data_size":%d}}' % len(blobs[-1])
-                pieces += (b"],", size)
+                pieces.append(b'],"parameters":{"binary_data_size":%d}}' % next(sizes))
             else:
                 pieces += (b'],"data":[', _flat_text(array), b"]}")
             between = b","
         pieces.append(b"]}" if wanted else b',"outputs":[]}')
-        head = b"".join(pieces)
-        body = b"".join(blobs)
-        return head + body, len(head) if body else None
+        return b"".join(pieces)
 
     def _opening(self, index: int, array: Array) -> bytes:
         return self._openings[index] + b",".join(b"%d" % axis for axis in array.shape)
@@ -182,9 +200,9 @@ def _blob(array: Array) -> bytes:
 def refuse_unwritable(version: Version, wanted: Sequence[Wanted]) -> None:
     """Refuse, before anything runs, an output that JSON cannot carry. Raises: InvalidTensor."""
     for one in wanted:
-        spec = version.signature.outputs[one.index]
+        spec = version.signature.outputs[one.place]
         if not one.binary and spec.datatype in BINARY_ONLY:
             raise InvalidTensor(
-                f"sending {spec.datatype} data via JSON is not supported: output "
-                f"'{spec.name}' of model '{version.model}' needs \"binary_data\": true"
+                f"sending {spec.datatype} data via JSON is not supported ($.outputs: expected "
+                f"'{spec.name}' with \"binary_data\": true, got it as JSON)"
             )

@@ -9,7 +9,7 @@ exchange, and the lane renders them with one `write`.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import ClientGone, GatewayError
@@ -18,6 +18,7 @@ from gateway.wire.decode import Limits, Wanted
 from gateway.wire.encode import Encoder
 from gateway.wire.failures import describe
 from gateway.wire.forms import JSON, OCTETS, Form, Pairs, form
+from gateway.wire.layouts import Layouts
 from gateway.wire.quick import Quick, quick_of
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Codec:
 
     version: Version
     quick: Quick | None
+    layouts: Layouts
     encoder: Encoder
     json_form: Form
     binary_form: Form
@@ -42,6 +44,7 @@ def codec_of(version: Version, limits: Limits) -> Codec:
     return Codec(
         version,
         quick_of(version, limits),
+        Layouts(version),
         Encoder(version),
         form(200, (JSON, named)),
         form(200, (OCTETS, named)),
@@ -66,7 +69,7 @@ class Exchange:
         self.codec: Codec | None = None
         self.call: Call | None = None
         self.id: str | None = None  # the one inside the body
-        self.wanted: Sequence[Wanted] | None = None  # None: every output, as JSON
+        self.wanted: tuple[Wanted, ...] | None = None  # None: every output, as JSON
         self.form: Form | None = None
         self.body = b""
         self.more: Pairs = ()
@@ -78,10 +81,11 @@ class Exchange:
         send = self.send
         if send is None:
             return
+        if call.error is not None:
+            self.refuse(call.error)
+            return
         codec = self.codec
         try:
-            if call.error is not None:
-                raise call.error
             assert codec is not None
             if self.wanted is None:
                 self.body = codec.encoder.json(call, self.id)
@@ -140,7 +144,7 @@ class Exchange:
             lines.append(b"content-length: %d\r\n" % len(body))
         return b"".join([*lines, b"\r\n", b"" if self.is_bare else body])
 
-    def _answer_mixed(self, codec: Codec, call: Call, wanted: Sequence[Wanted]) -> None:
+    def _answer_mixed(self, codec: Codec, call: Call, wanted: tuple[Wanted, ...]) -> None:
         self.body, json_length = codec.encoder.mixed(call, self.id, wanted)
         self.form = codec.json_form
         if json_length is not None:

@@ -5,7 +5,6 @@ Never  lets the text of an error that we did not name reach a client.
 """
 
 import math
-from http import HTTPStatus
 
 import orjson
 
@@ -60,6 +59,6 @@ def describe(error: Exception, request_id: str) -> tuple[int, bytes, tuple[tuple
     headers = error.headers if isinstance(error, Refused) else ()
     if status in (429, 503) and isinstance(error, errors.Rejected):
         headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
-    text = str(error) or HTTPStatus(status).phrase
+    text = str(error) or error.code
     body = orjson.dumps({"error": text, "code": error.code, "request_id": request_id})
     return status, body, headers

@@ -82,11 +82,14 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes | bytearray:
 async def _unless_gone(receive: Receive, exchange: Exchange) -> None:
     """Wait for the answer; abandon the exchange if the client leaves first."""
     try:
-        await asyncio.sleep(0)  # the end of this tick, when an inline model has answered
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Exchange] = loop.create_future()
+        exchange.send = answered.set_result
+        ticked = loop.create_future()
+        loop.call_soon(ticked.set_result, None)
+        await ticked  # the end of this tick, when an inline model has answered
         if exchange.form is not None:
             return
-        answered: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
-        exchange.send = answered.set_result
         leaving = asyncio.ensure_future(_leave(receive))
         try:
             await asyncio.wait((answered, leaving), return_when=asyncio.FIRST_COMPLETED)

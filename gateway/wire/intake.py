@@ -104,8 +104,13 @@ class Intake:
         self, exchange: Exchange, codec: Codec, asked: Asked, body: Body, now: float
     ) -> Call:
         """Read a request of any kind. Raises: Malformed, InvalidTensor."""
-        reading = decode(body, asked.json_length, codec.version, self._policy.limits)
-        refuse_unwritable(codec.version, reading.wanted)
+        length = asked.json_length
+        reading = None if length is None else codec.layouts.read(body, length)
+        if reading is None:
+            reading = decode(body, length, codec.version, self._policy.limits)
+            refuse_unwritable(codec.version, reading.wanted)
+            if length is not None:
+                codec.layouts.learn(body, length, reading)
         exchange.id = reading.id
         if reading.wanted != codec.encoder.everything:
             exchange.wanted = reading.wanted

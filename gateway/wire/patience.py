@@ -14,6 +14,8 @@ from enum import Enum, auto
 from gateway.wire.port import Policy
 from gateway.wire.reader import Stage
 
+_REST_S = 1.0  # an old connection that rests so long is closed without a word
+
 
 class Verdict(Enum):
     """What becomes of a connection that took too long."""
@@ -111,4 +113,7 @@ class Patience:
             return self.quiet_since + policy.linger_s
         if self.began is not None:
             return self.began[1] + self.allowance_s(self.began[0])
-        return min(self.quiet_since + policy.keep_alive_s, self.retire_at)
+        # A client that asked a moment ago may be about to ask again, and a request that
+        # crosses our end is lost: such a client hears of it with its next answer.
+        retire_at = max(self.retire_at, self.quiet_since + _REST_S)
+        return min(self.quiet_since + policy.keep_alive_s, retire_at)

@@ -41,7 +41,11 @@ class Rest:
         self._inference = Inference(intake, max_body_bytes)
         self._starlette = Starlette(
             routes=_routes(_Endpoints(metadata), self._inference),
-            exception_handlers={HTTPException: _answer_http, GatewayError: _answer},
+            exception_handlers={
+                HTTPException: _answer_http,
+                GatewayError: _answer,
+                Exception: _answer,  # Starlette raises it again behind the answer
+            },
         )
         self._starlette.router.redirect_slashes = False
 

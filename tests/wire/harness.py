@@ -3,18 +3,13 @@ a server on a free port, and a client that sends exactly what it is told.
 """
 
 import asyncio
-import socket
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import h11
 import orjson
-import uvloop
 
-from gateway.app import open_replica
-from gateway.config import Config
 from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
 from gateway.types import Call, Outputs, Version
@@ -314,67 +309,7 @@ async def listening(port: Port) -> AsyncIterator[tuple[str, int]]:
             await server.wait_closed()
 
 
-@contextmanager
-def background(config: Config) -> Iterator[tuple[str, int]]:
-    """Serve a configuration's models in a thread of its own; give its address."""
-    started: list[tuple[str, int] | BaseException] = []
-    is_up = threading.Event()
-    stop: list[Callable[[], object]] = []
-
-    async def serve() -> None:
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(done.set))
-        async with open_replica(config) as replica:
-            heads = HeadCache(replica.policy.heads)
-            port = Port(
-                replica.intake, replica.rest, replica.policy, heads, set(), set(), lambda: 1.0
-            )
-            async with listening(port) as address:
-                started.append(address)
-                is_up.set()
-                await done.wait()
-
-    def run() -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serve())
-        except BaseException as error:
-            started.append(error)
-            is_up.set()
-            raise
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert is_up.wait(WAIT_S)
-        address = started[0]
-        assert not isinstance(address, BaseException), address
-        yield address
-    finally:
-        if stop:
-            stop[0]()
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
-
-
 # clients
-
-
-def call_raw(address: tuple[str, int], *pieces: bytes) -> bytes:
-    """Send bytes as they stand, say that no more will come only by the last request's own
-    word, and return all that came until the server closed."""
-    with socket.create_connection(address, timeout=WAIT_S) as peer:
-        for piece in pieces:
-            peer.sendall(piece)
-        received = bytearray()
-        while data := peer.recv(65536):
-            received += data
-        return bytes(received)
-
-
-def ask(address: tuple[str, int], *requests: bytes, methods: Sequence[str] = ()) -> list[Answer]:
-    """Send whole requests, of which the last must close; return the answers."""
-    return answers(call_raw(address, b"".join(requests)), *methods)
 
 
 @asynccontextmanager

@@ -612,6 +612,20 @@ def test_a_fault_of_ours_is_a_500_for_its_request_alone() -> None:
     assert play(scene) == [500, 200]
 
 
+def test_a_request_that_was_answered_is_not_answered_again_by_a_later_fault() -> None:
+    class Late(Echo):
+        def infer(self, call: Call) -> None:
+            echo(call)
+            raise RuntimeError
+
+    async def scene() -> list[int]:
+        line = Line(Late())
+        line.send(infer(1), infer(2) + infer(3))
+        return line.statuses()
+
+    assert play(scene) == [200, 200, 200]
+
+
 def test_a_fault_of_ours_in_framing_is_a_500_and_ends_the_connection() -> None:
     class Broken(HeadCache):
         def get(self, raw: bytes) -> Head:

@@ -1,0 +1,58 @@
+"""No request leaves anything for the garbage collector: it comes rarely, and stops the loop."""
+
+import asyncio
+import gc
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.batch.batcher import Batcher, Finish
+from gateway.core.batching import Policy
+from gateway.core.stacking import stack
+from gateway.flow import Flow, Served
+from gateway.types import Call, Outputs
+from tests.clock import play
+from tests.wire.harness import DOUBLE, Line, infer, numbers, request, turns
+
+INFER = "/v2/models/m/infer"
+REQUESTS = {
+    "a good request": infer(1),
+    "one that brings an id": infer(1, "x-request-id: mine"),
+    "one that expires": infer(1, "x-request-timeout-ms: 0.000001"),
+    "broken JSON": request("POST", INFER, b"{"),
+    "no inputs": request("POST", INFER, b'{"inputs":[]}'),
+    "an element of another kind": request("POST", INFER, numbers(1, 2).replace(b"1", b'"1"')),
+    "a model that is not there": request("POST", "/v2/models/nobody/infer", numbers(1, 2)),
+    "a header that cannot be read": request("POST", INFER, b"", "x-request-timeout-ms: soon"),
+    "a path that cannot be read": request("GET", "/%zz"),
+    "a probe": request("GET", "/livez"),
+    "a route that is not there": request("GET", "/nowhere"),
+    "a model that fails": infer(13),
+}
+
+
+async def serve(raw: bytes) -> int:
+    """Send a request to a real batcher until all is warm; then return what it leaves behind."""
+
+    def run(calls: Sequence[Call], finish: Finish) -> None:
+        arrays = stack(calls, DOUBLE.signature)
+        finish(ValueError("13") if arrays[0][0][0] == 13 else Outputs(arrays, len(calls)))
+
+    async with Batcher(run, Policy(), asyncio.get_running_loop().time) as batcher:
+        line = Line(Flow({"m": Served(DOUBLE, {"1": DOUBLE})}, {DOUBLE: batcher}))
+        for _ in range(3):
+            line.send(raw)
+            await turns()
+        gc.collect()
+        gc.disable()
+        try:
+            line.send(raw)
+            await turns()
+            return gc.collect()
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
+def test_a_request_that_is_answered_is_gone(raw: bytes) -> None:
+    assert play(lambda: serve(raw)) == 0

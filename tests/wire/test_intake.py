@@ -1,0 +1,217 @@
+"""Intake: what a request asks for becomes a call, or its refusal."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.types import Call, Version
+from gateway.wire.decode import Limits
+from gateway.wire.exchange import Exchange
+from gateway.wire.intake import Intake, Policy
+from gateway.wire.paths import InferTarget
+from gateway.wire.terms import NO_TERMS, Terms
+from tests.wire.bodies import version
+from tests.wire.harness import DOUBLE, Answer, Desk, answers, echo, numbers
+
+HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
+TARGET = InferTarget("m", None)
+
+
+def request(**more: Any) -> bytes:
+    return orjson.dumps(orjson.loads(numbers(1, 2)) | more)
+
+
+def binary(extra: bytes = b"") -> tuple[bytes, Terms]:
+    """A request of one row as a blob, and the terms that say where it begins."""
+    tensor = {
+        "name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}
+    }  # fmt: skip
+    text = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+    return text + bytes(8) + extra, Terms(json_length=len(text))
+
+
+class Counter:
+    """An intake before a desk, and what it was asked."""
+
+    def __init__(self, *versions: Version, policy: Policy | None = None) -> None:
+        self.desk = Desk(*versions)
+        self.intake = Intake(self.desk, policy or Policy())
+        self.heard: list[Exchange] = []
+
+    def ask(
+        self, body: bytes, terms: Terms = NO_TERMS, target: InferTarget = TARGET
+    ) -> Call | Answer:
+        """Start a request at second 100; return its call, or the answer that it got at once."""
+        exchange = Exchange(b"r-1", self.heard.append)
+        self.intake.start(exchange, terms, target, body, 100.0)
+        if exchange.call is not None:
+            return exchange.call
+        (answer,) = answers(exchange.render(closes=False))
+        return answer
+
+    def call(self, body: bytes, terms: Terms = NO_TERMS) -> Call:
+        call = self.ask(body, terms)
+        assert isinstance(call, Call), call
+        return call
+
+    def refusal(self, body: bytes, terms: Terms = NO_TERMS, target: InferTarget = TARGET) -> Answer:
+        answer = self.ask(body, terms, target)
+        assert isinstance(answer, Answer)
+        return answer
+
+
+PLAIN = request()
+ODD = request(parameters={"a": 1})  # for the decoder
+
+
+@pytest.mark.parametrize("body", [PLAIN, ODD, bytearray(PLAIN), request(id="me")])
+def test_a_request_becomes_a_call(body: bytes) -> None:
+    counter = Counter()
+    call = counter.call(body)
+    assert counter.desk.calls == [call]
+    assert (call.version, call.rows, call.shapes) == (DOUBLE, 1, ((2,),))
+    assert (call.arrived, call.deadline, call.priority) == (100.0, 110.0, 2)
+    echo(call)
+    (answer,) = answers(counter.heard[0].render(closes=False))
+    assert answer.json["outputs"][0]["data"] == [1, 2]
+    assert answer.json.get("id") == orjson.loads(body).get("id")
+
+
+def test_calls_of_one_version_share_the_object_that_says_their_shapes() -> None:
+    counter = Counter()
+    assert counter.call(PLAIN).shapes is counter.call(PLAIN).shapes
+
+
+def test_a_binary_request_is_answered_in_binary() -> None:
+    counter = Counter()
+    for _ in range(3):
+        echo(counter.call(*binary()))
+        (answer,) = answers(counter.heard[-1].render(closes=False))
+        assert answer.headers["content-type"] == "application/octet-stream"
+    assert counter.refusal(*binary(b"x")).status == 400
+
+
+@pytest.mark.parametrize("body", [PLAIN, ODD])
+@pytest.mark.parametrize(
+    ("timeout_s", "deadline"), [(None, 110.0), (0.25, 100.25), (9.0, 109.0), (60.0, 110.0)]
+)
+def test_a_header_may_lower_the_time_and_never_raise_it(
+    body: bytes, timeout_s: float | None, deadline: float
+) -> None:
+    assert Counter().call(body, Terms(timeout_s=timeout_s)).deadline == deadline
+
+
+@pytest.mark.parametrize(
+    ("timeout_us", "timeout_s", "deadline"),
+    [
+        (250_000, None, 100.25),
+        (0, None, 110.0),
+        (60_000_000, None, 110.0),
+        (2_000_000, 1.0, 101.0),
+        (1_000_000, 2.0, 101.0),
+    ],
+)
+def test_a_parameter_may_lower_the_time_too(
+    timeout_us: int, timeout_s: float | None, deadline: float
+) -> None:
+    body = request(parameters={"timeout": timeout_us})
+    assert Counter().call(body, Terms(timeout_s=timeout_s)).deadline == deadline
+
+
+@pytest.mark.parametrize("body", [PLAIN, ODD])
+@pytest.mark.parametrize(("asked", "rank"), [(0, 2), (1, 1), (3, 3), (4, 4), (5, 2), (999, 2)])
+def test_a_priority_beyond_the_lowest_level_is_the_default(
+    body: bytes, asked: int, rank: int
+) -> None:
+    assert Counter().call(body, Terms(priority=asked)).priority == rank
+
+
+def test_the_priority_in_the_body_comes_before_the_one_in_the_headers() -> None:
+    body = request(parameters={"priority": 3})
+    assert Counter().call(body, Terms(priority=1)).priority == 3
+    body = request(parameters={"priority": 0})
+    assert Counter().call(body, Terms(priority=1)).priority == 1
+
+
+def test_the_levels_are_the_policys() -> None:
+    policy = Policy(default_deadline_s=3.0, priority_levels=2, default_priority=1)
+    call = Counter(policy=policy).call(PLAIN, Terms(priority=3))
+    assert (call.priority, call.deadline) == (1, 103.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (InferTarget("n", None), "unknown_model"),
+        (InferTarget("m", "2"), "unknown_version"),
+        (InferTarget("m", "x" * 65), "unknown_version"),
+    ],
+)
+def test_an_unknown_model_or_version_is_a_404(target: InferTarget, code: str) -> None:
+    counter = Counter()
+    answer = counter.refusal(b"{", target=target)
+    assert (answer.status, answer.code) == (404, code)
+    assert "x-gateway-version" not in answer.headers
+    assert counter.desk.calls == []
+
+
+def test_a_version_is_found_by_its_number() -> None:
+    counter = Counter()
+    assert isinstance(counter.ask(PLAIN, target=InferTarget("m", "01")), Call)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", request(id=5), request(inputs=[])])
+def test_a_bad_body_is_refused_with_the_version_that_was_chosen(body: bytes) -> None:
+    counter = Counter()
+    answer = counter.refusal(body)
+    assert (answer.status, answer.headers["x-gateway-version"]) == (400, "1")
+    assert counter.desk.calls == []
+
+
+def test_an_output_that_json_cannot_carry_is_refused_before_it_is_made() -> None:
+    counter = Counter(HALF)
+    for body in (PLAIN, ODD):
+        answer = counter.refusal(body)
+        assert (answer.status, answer.code) == (400, "invalid_tensor")
+        assert "sending FP16 data via JSON is not supported" in answer.json["error"]
+    assert counter.desk.calls == []
+    assert counter.call(*binary()).rows == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(max_elements=1), Limits(max_rank=1), Limits(max_json_depth=3)],
+)
+def test_a_limit_holds_for_the_plainest_request(limits: Limits) -> None:
+    answer = Counter(policy=Policy(limits=limits)).refusal(PLAIN)
+    assert answer.status == 400
+    assert "(limits.max_" in answer.json["error"]
+
+
+@pytest.mark.parametrize("simd_from_bytes", [0, 10, 1 << 30])
+def test_a_request_is_read_the_same_whoever_reads_it(simd_from_bytes: int) -> None:
+    policy = Policy(limits=Limits(simd_from_bytes=simd_from_bytes))
+    call = Counter(policy=policy).call(PLAIN)
+    echo(call)
+    assert call.outputs is not None
+    assert call.outputs.arrays[0].tolist() == [[1, 2]]
+
+
+def test_a_flow_that_breaks_is_a_500() -> None:
+    class Broken(Desk):
+        def infer(self, call: Call) -> None:
+            raise RuntimeError
+
+    counter = Counter()
+    counter.intake = Intake(Broken(), Policy())
+    exchange = Exchange(b"r-1", counter.heard.append)
+    counter.intake.start(exchange, NO_TERMS, TARGET, PLAIN, 100.0)
+    assert [one.form.status for one in counter.heard if one.form is not None] == [500]
+
+
+def test_ids_are_never_given_twice() -> None:
+    first, second = Intake(Desk(), Policy()), Intake(Desk(), Policy())
+    ids = [intake.new_id() for intake in (first, second) for _ in range(100)]
+    assert len(set(ids)) == 200
+    assert all(one.decode("ascii").isprintable() for one in ids)
