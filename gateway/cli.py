@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,6 +103,18 @@ def serve(  # noqa: PLR0913 - one argument for each flag
         typer.echo(f"gateway: {line}", err=True)
     if lines:
         raise typer.Exit(1)
+    _leave_stuck_threads()
+
+
+def _leave_stuck_threads() -> None:
+    """End the process at once if a thread is still inside a model.
+
+    Such a thread, coming back while Python takes itself down, would abort the process.
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _serve(file: Path | None, flags: Mapping[str, object]) -> None:

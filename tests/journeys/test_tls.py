@@ -1,0 +1,72 @@
+"""The data port with a certificate. The one beside this file is for tests alone."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server, get, infer, serving, tensor
+from tests.zoo import write_zoo
+
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
+KEY = Path(__file__).with_name("key.pem")
+X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tls")
+    tls = {"tls__certfile": CERTIFICATE, "tls__keyfile": KEY}
+    with serving(write_zoo(folder / "models"), folder, **tls) as running:
+        yield running
+
+
+@pytest.fixture
+def trust() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=CERTIFICATE)
+
+
+def test_the_server_says_that_it_speaks_tls(server: Server) -> None:
+    assert server.scheme == "https"
+
+
+def test_httpx_infers_over_tls(server: Server, trust: ssl.SSLContext) -> None:
+    with server.client(verify=trust) as client:
+        for _ in range(3):
+            answer = client.post("/v2/models/echo/infer", json={"inputs": [X]})
+            assert answer.json()["outputs"][0]["data"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_pipeline_over_tls_is_answered_in_order(server: Server, trust: ssl.SSLContext) -> None:
+    with server.connect_tls(trust) as wire:
+        wire.send(b"".join([infer("echo", X), get("/v2/health/live"), infer("echo", X)]))
+        assert wire.answer().outputs == {"y": [1.0, 2.0, 3.0, 4.0]}
+        assert wire.answer().json == {"live": True}
+        assert wire.answer().outputs == {"y": [1.0, 2.0, 3.0, 4.0]}
+
+
+def test_a_large_tensor_goes_in_and_out_over_tls(server: Server, trust: ssl.SSLContext) -> None:
+    values = [float(number) for number in range(200_000)]
+    with server.connect_tls(trust) as wire:
+        wire.send(infer("free", tensor("x", "FP32", [2, 100_000], values)))
+        assert wire.answer().outputs == {"y": values}
+
+
+def test_a_refusal_over_tls_is_read_and_closed(server: Server, trust: ssl.SSLContext) -> None:
+    with server.connect_tls(trust) as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        answer = wire.answer()
+        assert (answer.status, answer.closes) == (400, True)
+        assert wire.is_ended()
+
+
+def test_a_client_that_speaks_plain_http_harms_nobody(
+    server: Server, trust: ssl.SSLContext
+) -> None:
+    with server.connect() as wire:
+        wire.send(get("/v2/health/live"))
+        wire.socket.recv(1000)  # an alert, or the end
+    with server.connect_tls(trust) as wire:
+        assert json.loads(wire.ask(get("/v2/health/live")).body) == {"live": True}

@@ -1,0 +1,56 @@
+"""What the README shows a newcomer is what a newcomer gets."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import ROOT, WATCHDOG_S, Server, serving
+
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8080")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(ROOT / "models", tmp_path_factory.mktemp("readme")) as running:
+        yield running
+
+
+def block(document: Path, marker: str) -> str:
+    """Return the fenced block that follows a marker."""
+    text = document.read_text()
+    found = re.search(rf"<!-- {marker} -->\s*```\w*\n(.*?)```", text, re.DOTALL)
+    assert found is not None, f"{document.name} has no block after <!-- {marker} -->"
+    return found[1]
+
+
+def without_scores(answer: dict[str, Any]) -> tuple[dict[str, Any], list[float]]:
+    """Part an answer into what is exact and what depends on the processor's last digits."""
+    floats = [one for one in answer["outputs"] if one["datatype"].startswith("FP")]
+    scores = [score for one in floats for score in one["data"]]
+    exact = [one if one not in floats else one | {"data": len(one["data"])} for one in
+             answer["outputs"]]  # fmt: skip
+    return answer | {"outputs": exact}, scores
+
+
+def test_the_first_request_gets_the_answer_that_is_shown(server: Server) -> None:
+    command, replaced = ADDRESS.subn(
+        f"127.0.0.1:{server.port}", block(ROOT / "README.md", "first-request")
+    )
+    assert replaced == 1
+    result = subprocess.run(
+        ["sh", "-c", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=WATCHDOG_S,
+        check=True,
+    )
+    shown, shown_scores = without_scores(json.loads(block(ROOT / "README.md", "first-answer")))
+    came, scores = without_scores(json.loads(result.stdout))
+    assert came == shown
+    assert scores == pytest.approx(shown_scores, rel=1e-3, abs=1e-6)
