@@ -14,6 +14,7 @@ import numpy as np
 from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy
 from gateway.core.stacking import stack
+from gateway.errors import ModelFailed
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec, Version
 
 TWICE = Version(
@@ -26,7 +27,7 @@ POISON = -1.0  # the model breaks on a batch with such a row
 Answer = list[float] | type[Exception]
 
 
-class Poisoned(Exception):
+class Poisoned(ModelFailed):
     """What the fake model raises."""
 
 

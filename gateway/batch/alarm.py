@@ -10,16 +10,18 @@ import math
 from collections.abc import Callable
 
 _SPACING_S = 0.005  # many short deadlines share one ring
+_MOST_BUSY_RATIO = 0.05  # of the time that may be spent on rings, when each takes long
 
 
 class Alarm:
     """Rings at `due`; a component cancels it when it closes."""
 
-    __slots__ = ("_clock", "_ring", "_timer", "due")
+    __slots__ = ("_clock", "_ring", "_spacing_s", "_timer", "due")
 
     def __init__(self, ring: Callable[[], None], clock: Callable[[], float]) -> None:
         self._ring = ring
         self._clock = clock
+        self._spacing_s = _SPACING_S
         self._timer: asyncio.TimerHandle | None = None
         self.due = math.inf
 
@@ -30,7 +32,7 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
         self.due = deadline
-        delay_s = max(deadline - self._clock(), _SPACING_S)
+        delay_s = max(deadline - self._clock(), self._spacing_s)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._fire)
 
     def cancel(self) -> None:
@@ -41,4 +43,6 @@ class Alarm:
 
     def _fire(self) -> None:
         self._timer, self.due = None, math.inf
+        began = self._clock()
         self._ring()
+        self._spacing_s = max(_SPACING_S, (self._clock() - began) / _MOST_BUSY_RATIO)

@@ -30,14 +30,11 @@ from functools import partial
 from typing import Self
 
 from gateway.batch.alarm import Alarm
-from gateway.core.batching import MAX_SHAPE_CLASSES, Backlog, Hold, Policy, Queue, Wait
+from gateway.batch.failures import log_listener, model_failure, queue_full, too_many_shapes
+from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
 from gateway.core.stacking import split
-from gateway.errors import DeadlineExceeded, Draining, ModelFailed, Overloaded
+from gateway.errors import DeadlineExceeded, Draining
 from gateway.types import Call, Outputs
-
-_TOO_MANY_SHAPES = (
-    f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already"
-)
 
 Finish = Callable[[Outputs | Exception], None]
 Run = Callable[[Sequence[Call], Finish], None]
@@ -112,7 +109,7 @@ class Batcher:
             return
         rows = self._waiting_rows + call.rows
         if rows > self._policy.max_waiting_rows:
-            call.fail(Overloaded(_full(call, self._policy)))
+            call.fail(queue_full(call, self._policy))
             return
         self._waiting_rows = rows
         if call.deadline < self._alarm.due:
@@ -140,7 +137,7 @@ class Batcher:
         for call in arrived:
             for part in [call] if call.rows <= most or call.done else split(call, most):
                 if not self._backlog.push(part):
-                    part.fail(Overloaded(_TOO_MANY_SHAPES))
+                    part.fail(too_many_shapes())
         self._waiting_rows = self._backlog.rows() + sum([call.rows for call in self._arrived])
 
     def _wake(self) -> None:
@@ -163,9 +160,13 @@ class Batcher:
                 self._start(live)
         else:
             self._start_queued(now)
-        is_empty = not (self._waiting_rows or self._running or self._halves)
+        is_empty = not (self._waiting_rows or self._has_wanted_batch() or self._halves)
         if self._is_closing and is_empty and not self._drained.done():
             self._drained.set_result(None)
+
+    def _has_wanted_batch(self) -> bool:
+        """Say whether anybody still waits for what runs: a hung executor holds no drain."""
+        return any(not call.done for batch in self._running for call in batch.calls)
 
     def _may_skip_queue(self) -> bool:
         """Say whether this tick's calls are all there is, and make one execution."""
@@ -229,7 +230,10 @@ class Batcher:
             start = 0
             for call in batch.calls:
                 stop = start + call.rows
-                call.answer(result, start, stop)
+                try:
+                    call.answer(result, start, stop)
+                except Exception as error:  # noqa: BLE001 - it must not; its batchmates shall not know
+                    log_listener(error)
                 start = stop
         else:
             self._blame(batch.calls, result)
@@ -239,7 +243,7 @@ class Batcher:
     def _blame(self, calls: list[Call], error: Exception) -> None:
         """Fail the only call of a batch; halve any other batch to find the guilty one."""
         if len(calls) == 1:
-            calls[0].fail(_as_failure(error))
+            calls[0].fail(model_failure(error))
             return
         middle = len(calls) // 2
         self._halves.append(calls[:middle])
@@ -270,27 +274,11 @@ class Batcher:
         return [call for calls in batches for call in calls]
 
     def _abandon(self) -> None:
-        left = [*self._arrived, *self._in_hand(), *self._backlog.empty()]
+        left = [*self._arrived, *self._backlog.empty(), *self._in_hand()]
         self._arrived = []
         self._running.clear()
         self._halves.clear()
         self._waiting_rows = 0
         self._alarm.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
         for call in left:
-            call.fail(Draining("this server shut down before the call was run"))
-
-
-def _full(call: Call, policy: Policy) -> str:
-    return (
-        f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
-        f"'{call.version.model}' version {call.version.version}"
-    )
-
-
-def _as_failure(error: Exception) -> ModelFailed:
-    """Make one object per caller: tracebacks are mutable."""
-    failure = ModelFailed(str(error) or type(error).__name__)
-    failure.__cause__ = error
-    return failure
+            call.fail(Draining("this server shut down before the call was answered"))

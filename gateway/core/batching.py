@@ -111,8 +111,10 @@ class Queue:
         """Remove what is done or expired; return what expired."""
         self._sort()
         expired = [entry[3] for entry in self._backlog if entry[1] <= now and not entry[3].done]
-        self._backlog = [e for e in self._backlog if e[1] > now and not e[3].done]
-        heapq.heapify(self._backlog)
+        held = [entry for entry in self._backlog if entry[1] > now and not entry[3].done]
+        if len(held) < len(self._backlog):
+            heapq.heapify(held)
+            self._backlog = held
         self.rows = sum(entry[3].rows for entry in self._backlog)
         return expired
 
@@ -189,7 +191,11 @@ class Backlog:
             if isinstance(step, Flush):
                 ready.append(queue)
             elif isinstance(step, Wait):
-                delay_s = min(delay_s, step.delay_s)
+                # a call that cannot afford the wait, and as much again to run, leaves now
+                if queue.earliest() <= now + step.delay_s + policy.max_wait_s:
+                    ready.append(queue)
+                else:
+                    delay_s = min(delay_s, step.delay_s)
         if not ready:
             return _HOLD if delay_s == math.inf else Wait(delay_s)
         return ready[0] if len(ready) == 1 else min(ready, key=Queue.urgency)

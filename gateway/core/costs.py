@@ -39,7 +39,7 @@ class Bounds:
 
     inline_row_s: float = 150e-6  # a single row dearer than this leaves the loop
     inline_batch_s: float = 1e-3  # the longest the loop may be held
-    thread_batch_s: float = 0.1  # the longest batch that a thread is given
+    thread_batch_s: float = 0.1  # the longest batch for a thread; or twice its start
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from itertools import chain
 import numpy as np
 
 from gateway.core.datatypes import DATATYPES
+from gateway.errors import ModelFailed
 from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec
 
 
@@ -63,7 +64,8 @@ def split(call: Call, max_rows: int) -> list[Call]:
         _part(call, start, min(start + max_rows, call.rows), partial(rejoin.hear, at))
         for at, start in enumerate(starts)
     ]
-    rejoin.pieces = [None] * len(rejoin.parts)
+    rejoin.pieces = [[] for _ in rejoin.parts]
+    rejoin.missing = len(rejoin.parts)
     return rejoin.parts
 
 
@@ -86,19 +88,25 @@ class _Rejoin:
 
     def __init__(self, call: Call) -> None:
         self.parts: list[Call] = []
-        self.pieces: list[list[Array] | None] = []
+        self.pieces: list[list[Array]] = []
+        self.missing = 0
         self._call = call
         self._tell_owner = call.on_done
         call.on_done = self._end
 
     def hear(self, at: int, part: Call) -> None:
         if part.outputs is None:
-            self._call.fail(part.error or RuntimeError("a part ended without outputs or error"))
+            self._call.fail(part.error or ModelFailed("a part ended without outputs or error"))
             return
         self.pieces[at] = [array[part.start : part.stop] for array in part.outputs.arrays]
-        pieces = [piece for piece in self.pieces if piece is not None]
-        if len(pieces) == len(self.parts):
-            arrays = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+        self.missing -= 1
+        if self.missing:
+            return
+        try:
+            arrays = [np.concatenate(column) for column in zip(*self.pieces, strict=True)]
+        except ValueError as error:  # a dynamic axis that came out of another length
+            self._call.fail(ModelFailed(f"the parts of a split request do not rejoin: {error}"))
+        else:
             self._call.answer(Outputs(arrays, 1), 0, self._call.rows)
 
     def _end(self, call: Call) -> None:

@@ -91,7 +91,10 @@ class Session:
         if self._bfloat16:
             return self._run_ort_values(arrays)
         feeds = {s.name: array for s, array in zip(self.signature.inputs, arrays, strict=True)}
-        outputs: list[Array] = self._ort.run(self._output_names, feeds)
+        try:
+            outputs: list[Array] = self._ort.run(self._output_names, feeds)
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise ModelFailed(_first_line(error)) from error
         return outputs
 
     def _run_ort_values(self, arrays: Sequence[Array]) -> list[Array]:
@@ -102,7 +105,10 @@ class Session:
             else ort.OrtValue.ortvalue_from_numpy(array)
             for spec, array in zip(self.signature.inputs, arrays, strict=True)
         }
-        values = self._ort.run_with_ort_values(self._output_names, feeds)
+        try:
+            values = self._ort.run_with_ort_values(self._output_names, feeds)
+        except Exception as error:  # as above
+            raise ModelFailed(_first_line(error)) from error
         return [
             _bits(value) if spec.datatype == "BF16" else value.numpy()
             for spec, value in zip(self.signature.outputs, values, strict=True)

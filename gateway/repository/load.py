@@ -8,6 +8,7 @@ Never  serves anything; a version that cannot be loaded is a LoadFailed with its
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.core.costs import Bounds, Cost, Placement, fit, place, thread_rows
 from gateway.execute.session import LoadFailed, Session, SessionSettings
@@ -20,6 +21,12 @@ _RUNS = 50  # the median of so many runs is a sample of the cost
 _SAMPLE_S = 0.05  # no sample takes longer than this, unless a single run does
 _FEWEST_RUNS = 3
 _MOST_ROWS = 128  # beyond it the line is drawn on
+
+
+class Timed(Protocol):
+    """What can be measured: a Session."""
+
+    def time_s(self, rows: int) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def load(found: Found, bounds: Bounds, platform: str) -> Loaded:
     )
     max_rows = _most_rows(session, declared)
     try:
-        cost = fit([(rows, _sample_s(session, rows)) for rows in _sizes(max_rows)])
+        cost = fit(samples(session, max_rows, bounds.thread_batch_s))
     except Exception as error:
         raise LoadFailed(f"{found.onnx}: a trial run failed: {error}") from error
     version = Version(found.model, found.version, session.signature, digest(found.folder), platform)
@@ -73,7 +80,17 @@ def _sizes(max_rows: int) -> Iterator[int]:
     yield min(max_rows, _MOST_ROWS)
 
 
-def _sample_s(session: Session, rows: int) -> float:
+def samples(session: Timed, max_rows: int, enough_s: float) -> list[tuple[int, float]]:
+    """Measure growing executions until one takes `enough_s`: beyond it the line is drawn on."""
+    samples: list[tuple[int, float]] = []
+    for rows in _sizes(max_rows):
+        samples.append((rows, _sample_s(session, rows)))
+        if samples[-1][1] > enough_s:
+            break
+    return samples
+
+
+def _sample_s(session: Timed, rows: int) -> float:
     """Return the median time of an execution, after one that is not counted."""
     session.time_s(rows)
     times = [session.time_s(rows) for _ in range(_FEWEST_RUNS)]

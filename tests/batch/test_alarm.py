@@ -97,3 +97,25 @@ def test_after_a_ring_no_timer_is_left() -> None:
 
     with pytest.raises(Stuck):
         play(scene)
+
+
+def test_rings_that_take_long_are_spaced_so_that_they_take_little_of_the_time() -> None:
+    async def run() -> list[float]:
+        heard: list[float] = []
+        spent_s = 0.0
+
+        def ring() -> None:
+            nonlocal spent_s
+            heard.append(now())
+            spent_s += 0.05
+            alarm.set(now())
+
+        alarm = Alarm(ring, lambda: now() + spent_s)
+        alarm.set(0.0)
+        await asyncio.sleep(3.0)
+        alarm.cancel()
+        return heard
+
+    first, *_ = heard = play(run)
+    assert first == 0.005  # the shortest space
+    assert len(heard) <= 4  # 50 ms each, a twentieth of the time at most

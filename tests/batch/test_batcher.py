@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
 from gateway.batch.batcher import Batcher, Finish, Statistics
@@ -884,8 +885,17 @@ def test_a_second_word_about_a_batch_is_not_heard() -> None:
     assert play(scene) == ([[2], [4]], Statistics(0, 0))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("boom"), RuntimeError()])
-def test_an_executor_that_raises_has_failed(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ModelFailed("no such row"), "no such row"),
+        (RuntimeError("a secret"), "the model failed"),
+        (RuntimeError(), "the model failed"),
+    ],
+)
+def test_an_executor_that_raises_has_failed(error: Exception, expected: str) -> None:
+    """What nobody named is for our log alone."""
+
     async def scene() -> list[Exception | None]:
         client = Client()
 
@@ -899,7 +909,7 @@ def test_an_executor_that_raises_has_failed(error: Exception) -> None:
 
     one, two = play(scene)
     assert isinstance(one, ModelFailed)
-    assert str(one) == str(two) == (str(error) or "RuntimeError")
+    assert str(one) == str(two) == expected
     assert one is not two
 
 
@@ -981,3 +991,57 @@ def test_an_executor_is_given_the_calls_themselves_and_their_outputs_are_shared(
     assert one is two
     assert one is not None
     assert one.calls == 2
+
+
+def test_a_listener_that_raises_keeps_no_answer_from_its_batchmates() -> None:
+    def raises(call: Call) -> None:
+        raise ZeroDivisionError
+
+    async def scene() -> list[Answer]:
+        client = Client()
+        async with batcher_for(FakeModel(), Policy(max_rows=8)) as batcher:
+            batcher.offer(a_call(1, on_done=raises))
+            batcher.offer(client.call(2))
+        return client.answers()
+
+    assert play(scene) == [[4]]
+
+
+def test_parts_that_do_not_rejoin_fail_their_call_alone() -> None:
+    widths = iter((2, 3))
+
+    def ragged(calls: Sequence[Call], finish: Finish) -> None:
+        rows = sum(call.rows for call in calls)
+        finish(Outputs([np.zeros((rows, next(widths)), np.float32)], len(calls)))
+
+    async def scene() -> list[bool]:
+        client = Client()
+        async with Batcher(ragged, Policy(max_rows=4), now) as batcher:
+            calls = [client.call(1, 2, 3, 4, 5), client.call(6), client.call(7)]
+            for call in calls:
+                batcher.offer(call)
+        return [isinstance(call.error, ModelFailed) for call in calls]
+
+    assert play(scene) == [True, False, False]
+
+
+def test_a_call_that_cannot_afford_to_wait_for_company_leaves_at_once() -> None:
+    async def scene() -> tuple[list[Answer], float]:
+        client = Client()
+        async with batcher_for(FakeModel(), Policy(max_rows=8, max_wait_s=0.05)) as batcher:
+            batcher.offer(client.call(1, deadline=0.02))
+            await ticks(2)
+            return client.answers(), now()
+
+    assert play(scene) == ([[2]], 0.0)
+
+
+def test_a_hung_execution_that_nobody_waits_for_holds_no_drain() -> None:
+    async def scene() -> float:
+        client = Client()
+        async with batcher_for(FakeModel(cost_s=FAR), Policy(drain_s=30.0)) as batcher:
+            batcher.offer(client.call(1, deadline=1.0))
+            await asyncio.sleep(2.0)
+        return now()
+
+    assert play(scene) == 2.0

@@ -158,7 +158,7 @@ def test_a_part_that_ends_without_a_word_fails_the_call() -> None:
     part.done = True
     part.on_done(part)
     assert heard == [call]
-    assert isinstance(call.error, RuntimeError)
+    assert isinstance(call.error, ModelFailed)
 
 
 def test_when_the_client_leaves_no_part_costs_anything_any_more() -> None:
@@ -203,3 +203,14 @@ def test_a_finished_call_leaves_nothing_to_collect() -> None:
         assert (of_owner(), of_part()) == (None, None)
     finally:
         gc.enable()
+
+
+def test_parts_that_came_out_of_different_widths_fail_the_call() -> None:
+    """An output may have a second axis that depends on the data."""
+    call = a_call(1, 2)
+    heard = told(call)
+    for width, part in enumerate(split(call, 1), start=1):
+        part.answer(Outputs([np.zeros((1, width), np.float32)], 1), 0, 1)
+    assert heard == [call]
+    assert isinstance(call.error, ModelFailed)
+    assert "do not rejoin" in str(call.error)

@@ -10,7 +10,7 @@ from gateway.core.costs import Bounds, Placement
 from gateway.execute.session import LoadFailed
 from gateway.repository.digest import digest
 from gateway.repository.discover import Found
-from gateway.repository.load import Loaded, load
+from gateway.repository.load import Loaded, load, samples
 from gateway.repository.settings import BatchingSettings, ExecutionSettings, ModelSettings
 from tests import models_onnx
 from tests.fakes import a_call, first_column
@@ -171,3 +171,20 @@ def test_a_model_that_breaks_in_its_trial_run_is_named_with_the_reason(tmp_path:
         load(found(onnx), CHEAP, "p")
     assert str(caught.value).startswith(f"{onnx}: a trial run failed: ")
     assert caught.value.__cause__ is not None
+
+
+class Slow:
+    """A session that takes a second a row, without taking it."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def time_s(self, rows: int) -> float:
+        self.asked.append(rows)
+        return float(rows)
+
+
+def test_a_slow_model_is_measured_at_no_larger_batch_than_it_takes_to_draw_the_line() -> None:
+    session = Slow()
+    assert samples(session, 128, enough_s=1.5) == [(1, 1.0), (2, 2.0)]
+    assert max(session.asked) == 2
