@@ -1,4 +1,5 @@
--- Posts one body after another. Arguments after `--`: the file of bodies (one a line), the path.
+-- Posts one body after another. Arguments after `--`: the file of bodies (one a line), the path,
+-- and "ids" where each request shall name itself, so that no two heads are alike.
 -- Every request is formatted once, at init; request() only indexes, or it would cost the
 -- generator a fifth of its core. done() prints one line of JSON for bench/wrk.py.
 
@@ -8,6 +9,7 @@ local at = 0
 function init(args)
   local headers = { ["content-type"] = "application/json" }
   for body in io.lines(args[1]) do
+    if args[3] == "ids" then headers["x-request-id"] = "bench-" .. #requests end
     requests[#requests + 1] = wrk.format("POST", args[2], headers, body)
   end
 end

@@ -34,10 +34,14 @@ ANSWER = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of request: where it goes, and the file with one body a line (or none: GET)."""
+    """One kind of request: where it goes, and the file with one body a line (or none: GET).
+
+    `names_itself`: each has its own x-request-id, so that no two heads are alike.
+    """
 
     path: str
     bodies: Path | None
+    names_itself: bool = False
 
     def formatted(self) -> list[bytes]:
         """Every request ready for the socket, headers included."""

@@ -6,7 +6,7 @@ Never  measures by itself.
 
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.launch import Rung, Server, serving
@@ -60,11 +60,19 @@ class Stand:
         """Run `rung` on the server's processor until the block ends."""
         return serving(rung, self.digits, self.server_cpu, self.scratch)
 
-    def load(self, server: Server, connections: int, window_s: float | None = None) -> Window:
+    def load(
+        self,
+        server: Server,
+        connections: int,
+        window_s: float | None = None,
+        *,
+        names_itself: bool = False,
+    ) -> Window:
         """One closed-loop window of `digits` requests."""
         effort = self.effort
         window_s = effort.window_s if window_s is None else window_s
-        generator = Generator(self.generator_cpu, self.digits, effort.warmup_s, window_s)
+        target = replace(self.digits, names_itself=names_itself)
+        generator = Generator(self.generator_cpu, target, effort.warmup_s, window_s)
         return generator.measure(server, connections)
 
 

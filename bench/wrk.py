@@ -108,6 +108,7 @@ class Generator:
         # wrk takes whole seconds; "1s" is its least.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_s))}s"]
         command += ["-s", str(SCRIPT), url, "--", str(self.target.bodies), self.target.path]
+        command += ["ids"] * self.target.names_itself
         before, started = os.times(), perf_counter()
         command = pinned(command, self.cpu)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
