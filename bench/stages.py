@@ -9,7 +9,6 @@ The whole gateway (`gateway serve`) adds stacking and ONNX Runtime. All stages r
 gateway's own parts; only what is not yet switched on is replaced here.
 """
 
-import asyncio
 import gc
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -30,7 +29,6 @@ from gateway.flow import Flow
 from gateway.types import Call, Outputs, Version
 from gateway.wire.exchange import Exchange
 from gateway.wire.forms import JSON, form
-from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Asked, Body, Intake, Policy
 from gateway.wire.paths import InferTarget
 
@@ -111,7 +109,7 @@ async def serve(kind: str, models: Path, port: int) -> None:
         whole = await stack.enter_async_context(open_replica(config))
         http: Any = "httptools"
         if kind != "asgi":
-            http = _lane(await staged(kind, whole, stack))
+            http = (await staged(kind, whole, stack)).lanes()
         gc.collect()
         gc.freeze()
         await uvicorn.Server(
@@ -129,15 +127,6 @@ async def serve(kind: str, models: Path, port: int) -> None:
                 proxy_headers=False,
             )
         ).serve()
-
-
-def _lane(replica: Replica) -> Any:
-    heads = HeadCache(replica.policy.heads)
-
-    def lane(server_state: Any, _loop: asyncio.AbstractEventLoop | None, **_: Any) -> Any:
-        return replica.lane_of(server_state, _loop or asyncio.get_running_loop(), heads)
-
-    return lane
 
 
 def run(kind: str, models: Path, port: int) -> None:

@@ -12,7 +12,7 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,8 +36,8 @@ from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
+from gateway.wire.port import Drain, Port
 from gateway.wire.port import Policy as PortPolicy
-from gateway.wire.port import Port
 from gateway.wire.rest import Rest
 
 _log = logging.getLogger(__name__)
@@ -56,13 +56,31 @@ class Replica:
     intake: Intake
     rest: Rest
     policy: PortPolicy
+    drain: Drain
 
-    def lane_of(self, state: Any, loop: asyncio.AbstractEventLoop, heads: HeadCache) -> Lane:
-        """Return the protocol of one connection; `state` is uvicorn's ServerState."""
-        port = Port(
-            self.intake, self.rest, self.policy, heads, state.connections, state.tasks, _spread
+    def lanes(self) -> Callable[..., Lane]:
+        """Return what makes a protocol for each connection of one uvicorn server."""
+        port: Port | None = None
+
+        def lane(server_state: Any, _loop: asyncio.AbstractEventLoop | None, **_: Any) -> Lane:
+            nonlocal port
+            if port is None:
+                port = self._port(server_state)
+            return Lane(port, _loop or asyncio.get_running_loop())
+
+        return lane
+
+    def _port(self, state: Any) -> Port:
+        return Port(
+            self.intake,
+            self.rest,
+            self.policy,
+            HeadCache(self.policy.heads),
+            state.connections,
+            state.tasks,
+            _spread,
+            drain=self.drain,
         )
-        return Lane(port, loop)
 
 
 def _spread() -> float:
@@ -75,6 +93,7 @@ async def open_replica(config: Config) -> AsyncIterator[Replica]:
 
     Raises: RepositoryError, LoadFailed.
     """
+    drain = Drain(config.drain_timeout_s)
     async with AsyncExitStack() as stack:
         bounds = _bounds(config)
         found = discover(config.models, parse_model)
@@ -82,8 +101,18 @@ async def open_replica(config: Config) -> AsyncIterator[Replica]:
         batchers = {one.version: await _open_batcher(one, config, stack) for one in loaded}
         flow = Flow(_served(loaded), batchers)
         intake = Intake(flow, _intake_policy(config))
-        rest = Rest(intake, Metadata(flow, config.server_name), config.limits.max_body_bytes)
-        yield Replica(flow, intake, rest, _port_policy(config))
+        metadata = Metadata(flow, config.server_name, drain.has_begun)
+        rest = Rest(intake, metadata, config.limits.max_body_bytes)
+        stack.push_async_callback(_close, batchers.values(), drain)
+        yield Replica(flow, intake, rest, _port_policy(config), drain)
+
+
+async def _close(batchers: Iterable[Batcher], drain: Drain) -> None:
+    """Close all batchers at once, within what is left of the drain."""
+    drain.begin()
+    async with asyncio.TaskGroup() as closing:
+        for batcher in batchers:
+            closing.create_task(batcher.close(drain.left_s()))
 
 
 async def _open_batcher(loaded: Loaded, config: Config, stack: AsyncExitStack) -> Batcher:
@@ -108,7 +137,9 @@ async def _open_batcher(loaded: Loaded, config: Config, stack: AsyncExitStack) -
         _log.warning("%s held the event loop too long too often: it moves to a thread", name)
         batcher.move(threads.run, policy)
 
-    inline = Inline(loaded.session.execute, config.batching.inline_budget_ms / 1000, leave_loop)
+    # an operator who declares `inline` is obeyed
+    on_overrun = leave_loop if declared.execution.executor == "auto" else None
+    inline = Inline(loaded.session.execute, config.batching.inline_budget_ms / 1000, on_overrun)
     batcher = await stack.enter_async_context(Batcher(inline.run, policy))
     return batcher
 
@@ -178,7 +209,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     async with open_replica(config) as replica:
         settings = _uvicorn_config(config, replica)
         settings.load()  # a certificate that cannot be read is known before we say we serve
-        server = uvicorn.Server(settings)
+        server = _Server(settings, replica.drain)
         # Heard from now on, not only when uvicorn runs; when it has obeyed, it raises the
         # signal once more, for whoever was there before it: that is this same handler.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -196,17 +227,33 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's, but it leaves by the replica's drain, which others share.
+
+    Its own limit on leaving begins later, takes whole seconds and complains on stderr.
+    """
+
+    def __init__(self, settings: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(settings)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin the drain; wait for the connections until it ends, or a second SIGINT comes."""
+        self._drain.begin()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._drain.left_s(), setattr, self, "force_exit", True)
+        await super().shutdown(sockets)
+        timer.cancel()
+        if self.force_exit:
+            self._drain.cut_short()
+
+
 def _uvicorn_config(config: Config, replica: Replica) -> uvicorn.Config:
     """Let uvicorn keep sockets, TLS and signals, and the lane all the rest."""
-    heads = HeadCache(replica.policy.heads)
-
-    def lane(server_state: Any, _loop: asyncio.AbstractEventLoop | None, **_: Any) -> Lane:
-        return replica.lane_of(server_state, _loop or asyncio.get_running_loop(), heads)
-
     tls = config.tls
     return uvicorn.Config(
         replica.rest,
-        http=lane,  # type: ignore[arg-type]  # it calls what it is given
+        http=replica.lanes(),  # type: ignore[arg-type]  # it calls what it is given
         ws="none",
         lifespan="off",
         log_config=None,
@@ -215,7 +262,6 @@ def _uvicorn_config(config: Config, replica: Replica) -> uvicorn.Config:
         date_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=max(1, round(config.drain_timeout_s)),
         ssl_certfile=tls.certfile,
         ssl_keyfile=tls.keyfile,
         ssl_keyfile_password=tls.keyfile_password,

@@ -5,6 +5,7 @@ import logging
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar
@@ -12,14 +13,19 @@ from typing import TypeVar
 import orjson
 import pytest
 
-from gateway.app import Replica, open_replica, serve
+from gateway.app import Replica, _close, open_replica, serve
+from gateway.batch.batcher import Batcher
 from gateway.config import Config
+from gateway.core.batching import Policy as BatchingPolicy
+from gateway.errors import Draining
 from gateway.execute.session import LoadFailed
 from gateway.repository.discover import RepositoryError
 from gateway.wire.decode import Limits
-from gateway.wire.heads import HeadCache, HeadLimits
+from gateway.wire.heads import HeadLimits
 from gateway.wire.intake import Policy as IntakePolicy
-from gateway.wire.port import Policy
+from gateway.wire.port import Drain, Policy
+from tests.clock import play
+from tests.fakes import a_call
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer, answers, peer, request
 
@@ -67,10 +73,10 @@ def test_the_demo_models_are_served_by_the_app() -> None:
 
 def test_the_demo_models_are_served_by_the_lane() -> None:
     async def scene(replica: Replica) -> Answer:
-        loop, heads = asyncio.get_running_loop(), HeadCache(replica.policy.heads)
+        loop, lane = asyncio.get_running_loop(), replica.lanes()
         state = SimpleNamespace(connections=set(), tasks=set())
         server = await loop.create_server(
-            lambda: replica.lane_of(state, loop, heads), "127.0.0.1", 0
+            lambda: lane(server_state=state, _loop=loop), "127.0.0.1", 0
         )
         async with server, peer(server.sockets[0].getsockname()) as (reader, writer):
             path = "/v2/models/digits/infer"
@@ -87,11 +93,10 @@ def test_the_demo_models_are_served_by_the_lane() -> None:
 def test_connections_of_one_age_do_not_all_end_at_once() -> None:
     async def scene(replica: Replica) -> list[float]:
         state = SimpleNamespace(connections=set(), tasks=set())
-        lanes = [
-            replica.lane_of(state, asyncio.get_running_loop(), HeadCache(HeadLimits()))
-            for _ in range(50)
-        ]
-        return [lane._port.spread() for lane in lanes]  # noqa: SLF001 - no other way to see it
+        lane = replica.lanes()
+        ports = [lane(server_state=state, _loop=None)._port for _ in range(50)]  # noqa: SLF001 - no other way to see it
+        assert all(port is ports[0] for port in ports)
+        return [port.spread() for port in ports]
 
     ratios = within(scene)
     assert len(set(ratios)) > 1
@@ -209,24 +214,36 @@ def test_a_heavy_model_runs_in_a_thread_and_answers_alike(tmp_path: Path) -> Non
     assert len({answer.body for answer in found}) == 1
 
 
+async def ask_often(replica: Replica) -> set[int]:
+    found = [await infer(replica) for _ in range(200)]
+    return {answer.status for answer in found}
+
+
+def impatient(models: Path) -> Config:
+    """A loop that no model is quick enough for, though `auto` puts every model on it."""
+    batching = {"inline_budget_ms": 0.000001, "inline_row_us": 1e9}
+    return Config.model_validate({"models": str(models), "batching": batching})
+
+
 def test_a_model_that_holds_the_loop_too_long_moves_to_a_thread(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    toml = '[batching]\nmax_batch_size = 8\n[execution]\nexecutor = "inline"\n'
-    config = Config.model_validate(
-        {"models": str(only(tmp_path, toml)), "batching": {"inline_budget_ms": 0.000001}}
-    )
-
-    async def scene(replica: Replica) -> set[int]:
-        found = [await infer(replica) for _ in range(200)]
-        return {answer.status for answer in found}
-
+    config = impatient(only(tmp_path, "[batching]\nmax_batch_size = 8\n"))
     with caplog.at_level(logging.WARNING):
-        assert within(scene, config) == {200}
+        assert within(ask_often, config) == {200}
     (record,) = caplog.records
     assert record.message == (
         "digits version 1 held the event loop too long too often: it moves to a thread"
     )
+
+
+def test_a_model_declared_inline_stays_on_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toml = '[batching]\nmax_batch_size = 8\n[execution]\nexecutor = "inline"\n'
+    with caplog.at_level(logging.WARNING):
+        assert within(ask_often, impatient(only(tmp_path, toml))) == {200}
+    assert caplog.records == []
 
 
 def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
@@ -237,6 +254,28 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
         return (await asked).status, (await infer(replica)).code
 
     assert asyncio.run(scene()) == (200, "draining")
+
+
+def test_all_batchers_have_one_end() -> None:
+    """Their executors hang, and two drains of 3 s would take 6."""
+
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        drain = Drain(3.0, loop.time)
+        async with AsyncExitStack() as stack:
+            batchers = [Batcher(lambda *_: None, BatchingPolicy(), loop.time) for _ in range(2)]
+            calls = [a_call(1.0) for _ in batchers]
+            for batcher, call in zip(batchers, calls, strict=True):
+                await stack.enter_async_context(batcher)
+                batcher.offer(call)
+            await asyncio.sleep(1.0)
+            drain.begin()
+            await asyncio.sleep(1.0)  # the connections had this
+            await _close(batchers, drain)
+        assert all(isinstance(call.error, Draining) for call in calls)
+        return loop.time()
+
+    assert play(scene) == 4.0
 
 
 # what cannot be served

@@ -87,10 +87,18 @@ class Batcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if not self._is_closing:
+            await self.close(self._policy.drain_s)
+
+    async def close(self, within_s: float) -> None:
+        """Take no more, and answer within so many seconds what was accepted; once.
+
+        Cancel: safe; what is left is failed.
+        """
         self._is_closing = True
         self._wake()
         try:
-            async with asyncio.timeout(self._policy.drain_s):
+            async with asyncio.timeout(within_s):
                 await self._drained
         except TimeoutError:
             pass  # what is left is failed below

@@ -7,19 +7,20 @@ Never  keeps anything but the body and one unfinished line; never merges a trail
     SIZE -- size line, > 0 --> DATA -- all of it --> DATA_END -- CRLF --> SIZE
     SIZE -- size line, = 0 --> TRAILER -- empty line --> done
 
-A piece is looked at once, whatever its size, so that a sender of single bytes costs no
-more than his bytes.
+A piece is looked at once, whatever its size, and never copied but for the body: a sender
+of single bytes costs no more than his bytes, nor do the requests behind this body cost
+anything. Chunks that are whole in their piece are taken in one loop.
 """
 
 import re
 from enum import Enum, auto
 
-from gateway import errors
-from gateway.wire.failures import Refused
+from gateway.wire.failures import Refused, too_large
 from gateway.wire.grammar import FIELD
 from gateway.wire.paths import quoted
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t -~\x80-\xff]*+)?)\r\n")
+_LINE_END = re.compile(rb"\n")
 _MAX_SIZE_DIGITS = 16
 _MAX_EXTENSION_BYTES = 4096  # of all the chunks of one body
 _MAX_TRAILER_BYTES = 8192  # of all trailers
@@ -59,30 +60,47 @@ class ChunkDecoder:
 
         Raises: Refused, for anything malformed; TooLarge, when a chunk would exceed.
         """
-        if not isinstance(data, bytes):
-            data = bytes(data)
+        view = memoryview(data)
         position = 0
-        while position < len(data) and not self.done:
+        while position < len(view) and not self.done:
             if self._state is _State.DATA:
-                position = self._take_data(data, position)
+                position = self._take_data(view, position)
+            elif (after := self._take_chunks(view, position)) > position:
+                position = after
             else:
-                position = self._take_line(data, position)
+                position = self._take_line(view, position)
         return position
 
-    def _take_data(self, data: bytes, start: int) -> int:
-        end = min(len(data), start + self._left_bytes)
-        self.body += memoryview(data)[start:end]
+    def _take_chunks(self, view: memoryview, start: int) -> int:
+        """Take the chunks that are whole, and the size line of the next if that is."""
+        if self._state is not _State.SIZE or self._line:
+            return start
+        while found := _SIZE_LINE.match(view, start):
+            start = found.end()
+            self._read_size(found)
+            end = start + self._left_bytes
+            if not self._left_bytes or bytes(view[end : end + 2]) != b"\r\n":
+                break
+            self.body += view[start:end]
+            self._state = _State.SIZE
+            start = end + 2
+        return start
+
+    def _take_data(self, view: memoryview, start: int) -> int:
+        end = min(len(view), start + self._left_bytes)
+        self.body += view[start:end]
         self._left_bytes -= end - start
         if not self._left_bytes:
             self._state = _State.DATA_END
         return end
 
-    def _take_line(self, data: bytes, start: int) -> int:
+    def _take_line(self, view: memoryview, start: int) -> int:
         """Take up to the end of the line, and read it if that has come."""
-        end = data.find(b"\n", start) + 1 or len(data)
-        self._line += memoryview(data)[start:end]
+        found = _LINE_END.search(view, start)
+        end = found.end() if found else len(view)
+        self._line += view[start:end]
         self._check_line()
-        if self._line.endswith(b"\n"):
+        if found:
             line = bytes(self._line)
             self._line.clear()
             self._read_line(line)
@@ -108,16 +126,18 @@ class ChunkDecoder:
     def _read_line(self, line: bytes) -> None:
         match self._state:
             case _State.SIZE:
-                self._read_size(line)
+                size = _SIZE_LINE.fullmatch(line)
+                if size is None:
+                    raise Refused(
+                        400, f"chunked body: expected a size in hex and CRLF, got {quoted(line)}"
+                    )
+                self._read_size(size)
             case _State.DATA_END:
                 self._state = _State.SIZE
             case _:
                 self._read_trailer(line)
 
-    def _read_size(self, line: bytes) -> None:
-        found = _SIZE_LINE.fullmatch(line)
-        if found is None:
-            raise Refused(400, f"chunked body: expected a size in hex and CRLF, got {quoted(line)}")
+    def _read_size(self, found: re.Match[bytes]) -> None:
         self._extension_bytes += len(found[2])
         if self._extension_bytes > _MAX_EXTENSION_BYTES:
             raise Refused(
@@ -135,10 +155,7 @@ class ChunkDecoder:
             )
         size_bytes = len(self.body) + self._left_bytes
         if size_bytes > self._max_body_bytes:
-            raise errors.TooLarge(
-                f"request JSON size of {size_bytes} bytes exceeds the maximum allowed input size "
-                f"of {self._max_body_bytes} bytes"
-            )
+            raise too_large(size_bytes, self._max_body_bytes)
 
     def _read_trailer(self, line: bytes) -> None:
         self._trailer_bytes += len(line)

@@ -4,6 +4,7 @@ Job    read a whole request, JSON with or without binary tensors, for one versio
 Never  lets a request through that does not fit the model; blames it by path instead.
 
     binary     which part of the body is JSON          -> text
+    bounds     no more of it than fits the model
     simd       a large text, its numbers left alone    -> request, or None
     jsontext   any text                                -> request
     parameters the three kinds of `parameters`
@@ -20,6 +21,7 @@ from gateway.errors import InvalidTensor, Malformed
 from gateway.types import Payload, Shape, TensorSpec, Version
 from gateway.wire import jsontext, parameters, simd, values
 from gateway.wire.binary import Blobs, json_part
+from gateway.wire.bounds import check_size
 from gateway.wire.jsontext import MISSING, brief, got
 from gateway.wire.tensors import Limits, Tensor, fit, named
 
@@ -62,7 +64,7 @@ def decode(
     Units: `json_length` is in bytes; None: all of the body is JSON.
     Raises: Malformed, InvalidTensor.
     """
-    request = _request(json_part(body, json_length), limits)
+    request = _request(json_part(body, json_length), version, limits)
     asked = parameters.read(request, "$")
     parameters.refuse_sequence(asked)
     timeout_us = parameters.count(asked, "timeout", "$") or 0
@@ -86,9 +88,10 @@ def decode(
     )
 
 
-def _request(text: bytes | bytearray, limits: Limits) -> dict[str, object]:
+def _request(text: bytes | bytearray, version: Version, limits: Limits) -> dict[str, object]:
     if not text:
         raise Malformed("request body ($): expected a JSON object, got an empty body")
+    check_size(text, version, limits)
     if len(text) >= limits.simd_from_bytes:
         large = simd.read(text, limits.max_tensors, limits.max_json_depth)
         if large is not None:

@@ -44,6 +44,14 @@ STATUS: dict[type[errors.GatewayError], int] = {
 }
 
 
+def too_large(got_bytes: int, max_bytes: int) -> errors.TooLarge:
+    """Return the refusal of a body of which `got_bytes` are declared, or have come."""
+    return errors.TooLarge(
+        f"request JSON size of {got_bytes} bytes exceeds the maximum allowed input size "
+        f"of {max_bytes} bytes (limits.max_body_bytes)"
+    )
+
+
 def status_of(error: Exception) -> int:
     """Return the HTTP status of any exception: 500 where we did not name it."""
     if isinstance(error, Refused):

@@ -9,9 +9,9 @@ Never  starts a task for a model that answers within the tick: only a call that 
 import asyncio
 import time
 
-from gateway.errors import GatewayError, TooLarge
+from gateway.errors import GatewayError
 from gateway.wire.exchange import Exchange
-from gateway.wire.failures import Refused
+from gateway.wire.failures import Refused, too_large
 from gateway.wire.intake import Intake
 from gateway.wire.paths import infer_target
 from gateway.wire.runner import Message, Receive, Send
@@ -68,10 +68,7 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes | bytearray:
         body = bytearray(body)
     while message["type"] == "http.request":
         if len(body) > max_bytes:
-            raise TooLarge(
-                f"request JSON size of at least {len(body)} bytes exceeds the maximum "
-                f"allowed input size of {max_bytes} bytes (limits.max_body_bytes)"
-            )
+            raise too_large(len(body), max_bytes)
         if not message.get("more_body", False):
             return body
         message = await receive()

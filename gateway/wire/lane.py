@@ -10,6 +10,9 @@ Reading. wire/reader.py frames; `_advance` takes whole requests from it as long 
 client may ask for more. With the pipeline full, or the client not reading its answers,
 we stop reading the socket, and TCP tells the client.
 
+A whole pipeline taken in one go, we let the loop turn before we take more: of many
+small requests in one read, all answered at once, everybody else would feel the weight.
+
 Order. `_pipeline` holds one Exchange per request, oldest first. An answer is written at
 once if its exchange is the first, else the exchange holds it until it is.
 
@@ -17,6 +20,9 @@ Ending. `_is_last` says that no further request will be read; whoever writes the
 reply closes. After a refusal the client may still be sending: what comes is thrown
 away for a bounded time, because closing at once would reset the connection and with it
 the reply (RFC 9112, section 9.6).
+
+Leaving. A client that closes its writing side is taken for one that left: TCP shows no
+difference, and work for nobody costs those who stay. What was not answered is dropped.
 
 Time. wire/patience.py holds the connection's one timer.
 """
@@ -29,10 +35,10 @@ from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.heads import Head
-from gateway.wire.patience import Patience, Verdict
+from gateway.wire.patience import Patience, Verdict, unsent_bytes
 from gateway.wire.port import Port
 from gateway.wire.reader import Reader, Stage
-from gateway.wire.runner import Address, run, scope_of
+from gateway.wire.runner import addresses_of, run, scope_of
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,8 +46,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Lane(asyncio.Protocol):
     """Every request read is answered once, in order, unless the client is gone.
 
-    Mutable state: what is being answered (`_pipeline`), how it will end (`_is_last`,
-    `_is_leaving`, `_discarded_bytes`), and for how long (`_patience`).
+    Mutable state: what is being answered (`_pipeline`), whether it goes on (`_is_reading`,
+    `_is_resting`), how it will end (`_is_last`, `_is_leaving`, `_discarded_bytes`), and
+    for how long (`_patience`).
     """
 
     def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,10 +62,16 @@ class Lane(asyncio.Protocol):
         self._pipeline: deque[Exchange] = deque()
         self._clock = port.clock
         self._patience = Patience(
-            policy, loop, port.clock, lambda: bool(self._pipeline), self._lose_patience
+            policy,
+            loop,
+            port.clock,
+            lambda: bool(self._pipeline),
+            lambda: unsent_bytes(self._transport),
+            self._lose_patience,
         )
         self._discarded_bytes: int | None = None  # None: what comes is still read
         self._is_reading = False
+        self._is_resting = False
         self._is_last = False
         self._is_leaving = False
 
@@ -67,13 +80,14 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._patience.quiet_since = now = self._clock()
-        self._patience.retire_at = now + self._policy.connection_max_age_s * self._port.spread()
-        if len(self._port.connections) >= self._policy.max_connections:
-            most = self._policy.max_connections
-            full = Overloaded(f"expected at most {most} connections (limits.max_connections)")
-            self._refuse(full)
+        port, policy = self._port, self._policy
+        self._patience.retire_at = now + policy.connection_max_age_s * port.spread()
+        if port.drain.has_begun():  # its handshake outlasted uvicorn's `shutdown` to all
+            self._patience.retire_at = now
+        if len(port.connections) >= policy.max_connections:
+            self._turn_away()
             return
-        self._port.connections.add(self)
+        port.connections.add(self)
         self._patience.look_ahead()
 
     def data_received(self, data: bytes) -> None:
@@ -89,6 +103,7 @@ class Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._port.connections.discard(self)
+        self._port.refused.discard(self)
         self._patience.cancel()
         pipeline, self._pipeline = self._pipeline, deque()
         self._transport = None
@@ -96,8 +111,7 @@ class Lane(asyncio.Protocol):
             exchange.abandon()
 
     def pause_writing(self) -> None:
-        self._patience.stalled_since = self._clock()
-        self._patience.look_ahead()
+        self._patience.stall()
 
     def resume_writing(self) -> None:
         self._patience.stalled_since = None
@@ -115,7 +129,7 @@ class Lane(asyncio.Protocol):
 
     def _is_stopped(self) -> bool:
         is_full = len(self._pipeline) >= self._policy.max_pipeline_depth
-        return is_full or self._patience.stalled_since is not None
+        return is_full or self._is_resting or self._patience.stalled_since is not None
 
     def _begin(self, data: bytes) -> None:
         """Read with nothing else in hand: the common case, one request in one piece."""
@@ -125,6 +139,7 @@ class Lane(asyncio.Protocol):
                 self._take(*request)
                 return
         except Exception as error:  # noqa: BLE001 - the outer ring
+            self._reader.feed(data)  # `_refuse` asks what it was
             self._refuse(error)
             return
         self._reader.feed(data)
@@ -134,18 +149,28 @@ class Lane(asyncio.Protocol):
         """Start as many requests as are whole and may be read now."""
         self._is_reading = True
         reader = self._reader
+        room = self._policy.max_pipeline_depth
         try:
             while not self._is_last and not self._is_stopped():
+                if room == 0 and reader.unfinished:
+                    self._is_resting = True
+                    self._loop.call_soon(self._end_rest)
+                    break
                 request = reader.take()
                 if request is None:
                     break
                 self._take(*request)
+                room -= 1
         except Exception as error:  # noqa: BLE001 - the outer ring
             self._refuse(error)
         finally:
             self._is_reading = False
         if not self._is_last and reader.unfinished:
             self._wait_for_more()
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._go_on()
 
     def _wait_for_more(self) -> None:
         """Something unfinished is held: give the client its time, or make it wait."""
@@ -181,17 +206,9 @@ class Lane(asyncio.Protocol):
             task.add_done_callback(self._port.tasks.discard)
 
     async def _run_app(self, exchange: Exchange, head: Head, body: bytes | bytearray) -> None:
-        client, server, scheme = self._addresses()
+        client, server, scheme = addresses_of(self._transport)
         scope = scope_of(head, exchange.request_id, scheme, client, server)
         await run(self._port.app, scope, body, exchange)
-
-    def _addresses(self) -> tuple[Address, Address, str]:
-        if self._transport is None:
-            return None, None, "http"
-        info = self._transport.get_extra_info
-        client, server = info("peername"), info("sockname")
-        scheme = "http" if info("sslcontext") is None else "https"
-        return client and client[:2], server and server[:2], scheme
 
     # answering
 
@@ -242,8 +259,19 @@ class Lane(asyncio.Protocol):
         self._is_last = True
         self._discarded_bytes = 0
         exchange = Exchange(self._intake.new_id(), self._listener)
+        exchange.is_bare = self._reader.holds_head_request()
         self._pipeline.append(exchange)
         exchange.refuse(error)
+
+    def _turn_away(self) -> None:
+        """Say that it is one connection too many; if even these are many, say nothing."""
+        if len(self._port.refused) >= self._policy.max_refused:
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        self._port.refused.add(self)
+        most = self._policy.max_connections
+        self._refuse(Overloaded(f"expected at most {most} connections (limits.max_connections)"))
 
     def _close(self) -> None:
         """Close in order: at once where all was read, else after listening a while."""

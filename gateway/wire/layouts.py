@@ -37,6 +37,8 @@ class Layouts:
 
     def read(self, body: bytes | bytearray, json_length: int) -> Reading | None:
         """Return what the body holds, or None for decode.py to look at."""
+        if not self._is_one_input or json_length > _LONGEST_LAYOUT_BYTES:
+            return None
         layout = self._known.get(bytes(body[:json_length]))
         if layout is None or len(body) - json_length != layout.size_bytes:
             return None

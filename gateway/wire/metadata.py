@@ -3,9 +3,11 @@
 Source: Open Inference Protocol V2, model metadata; protocol chapter 3.
 """
 
+from collections.abc import Callable
+
 import orjson
 
-from gateway.errors import NotReady
+from gateway.errors import Draining, NotReady
 from gateway.flow import Flow
 from gateway.types import TensorSpec
 
@@ -13,8 +15,11 @@ from gateway.types import TensorSpec
 class Metadata:
     """Reads the flow's models at each question, so it never says what was."""
 
-    def __init__(self, flow: Flow, server_name: str) -> None:
+    def __init__(
+        self, flow: Flow, server_name: str, is_draining: Callable[[], bool] = lambda: False
+    ) -> None:
         self._flow = flow
+        self._is_draining = is_draining
         self.server_name = server_name
 
     def models(self) -> list[str]:
@@ -38,7 +43,9 @@ class Metadata:
         return {"name": model, "ready": True}
 
     def check_ready(self) -> None:
-        """Return if this server can serve. Raises: NotReady."""
+        """Return if this server can serve. Raises: Draining, NotReady."""
+        if self._is_draining():
+            raise Draining("this server is shutting down")
         if not self._flow.models:
             raise NotReady("no model is loaded")
 

@@ -1,20 +1,42 @@
 """Patience: how long a connection may stay as it is.
 
 Job    end what takes too long: an idle connection, a slow head or body, a client that
-       does not read its answers, one that is only listened to after a refusal.
+       does not read its answers, one that is only listened to after a refusal. Who
+       reads slowly reads: it is left alone as long as there is less and less to send.
 Never  is armed for work: an answer moves `quiet_since` on, and the timer, when it
        fires, works out what it should have been armed for. So a busy connection costs
        one timer in `keep_alive_s`, not one a request.
 """
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 
 from gateway.wire.port import Policy
 from gateway.wire.reader import Stage
 
 _REST_S = 1.0  # an old connection that rests so long is closed without a word
+_LOOKS = 4  # at a client that does not read, within the time that it has
+
+
+def unsent_bytes(transport: asyncio.Transport | None) -> int:
+    """Return what was written and not yet received, in the transport or in the kernel.
+
+    The kernel alone may hold megabytes, which a slow client reads for minutes.
+    """
+    if transport is None:
+        return 0
+    count = transport.get_write_buffer_size()
+    socket = transport.get_extra_info("socket")
+    if socket is not None:
+        with suppress(OSError, ValueError):  # it is closed already
+            (queued,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"0000"))
+            count += queued
+    return count
 
 
 class Verdict(Enum):
@@ -29,13 +51,14 @@ class Patience:
     """Says `Verdict` once, when the connection has been as it is for too long.
 
     `began` is the unfinished head or body and when it began; `stalled_since` when the
-    client stopped reading; `lingers` that it was refused and is only listened to.
+    client was last seen reading, if it reads too slowly or not at all; `lingers` that it
+    was refused and is only listened to. `unsent` returns what it has not received.
     Units: monotonic seconds.
     """
 
     __slots__ = (
-        "_clock", "_due", "_is_busy", "_loop", "_policy", "_tell", "_timer",
-        "began", "lingers", "quiet_since", "retire_at", "stalled_since",
+        "_clock", "_due", "_is_busy", "_look_at", "_loop", "_policy", "_seen_bytes", "_tell",
+        "_timer", "_unsent", "began", "lingers", "quiet_since", "retire_at", "stalled_since",
     )  # fmt: skip
 
     def __init__(
@@ -44,15 +67,19 @@ class Patience:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         is_busy: Callable[[], bool],
+        unsent: Callable[[], int],
         tell: Callable[[Verdict], None],
     ) -> None:
         self._policy = policy
         self._loop = loop
         self._clock = clock
         self._is_busy = is_busy
+        self._unsent = unsent
         self._tell = tell
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._look_at = 0.0  # the next look at a client that does not read
+        self._seen_bytes = 0  # unsent at the last one
         self.quiet_since = 0.0
         self.retire_at = 0.0
         self.began: tuple[Stage, float] | None = None
@@ -66,6 +93,12 @@ class Patience:
         self.began = stage, self._clock()
         self.look_ahead()
         return True
+
+    def stall(self) -> None:
+        """Start the time of a client that does not read."""
+        self.stalled_since = self._clock()
+        self._note_unsent()
+        self.look_ahead()
 
     def look_ahead(self) -> None:
         """Make sure that the timer fires no later than the connection now requires."""
@@ -97,15 +130,32 @@ class Patience:
         self._timer = None
         if self._deadline() > self._clock():
             self.look_ahead()
-        elif self.stalled_since is not None or self.lingers:
+        elif self.stalled_since is not None:
+            self._look_at_reader(self.stalled_since)
+        elif self.lingers:
             self._tell(Verdict.ABORT)
         else:
             self._tell(Verdict.CLOSE if self.began is None else Verdict.LATE)
 
+    def _look_at_reader(self, since: float) -> None:
+        """Give a client that has read since the last look its time anew."""
+        before = self._seen_bytes
+        self._note_unsent()
+        if self._seen_bytes < before:
+            self.stalled_since = self._clock()
+        elif since + self._policy.write_timeout_s <= self._clock():
+            self._tell(Verdict.ABORT)
+            return
+        self.look_ahead()
+
+    def _note_unsent(self) -> None:
+        self._seen_bytes = self._unsent()
+        self._look_at = self._clock() + self._policy.write_timeout_s / _LOOKS
+
     def _deadline(self) -> float:
         policy = self._policy
         if self.stalled_since is not None:
-            return self.stalled_since + policy.write_timeout_s
+            return min(self._look_at, self.stalled_since + policy.write_timeout_s)
         if self._is_busy():  # look again, but not much later than what began meanwhile ends
             began = self.began
             return self._clock() + (self.allowance_s(began[0]) if began else policy.keep_alive_s)

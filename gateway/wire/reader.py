@@ -11,8 +11,8 @@ memory and time grow with its bytes and not with the number of its pieces.
 
 from enum import Enum, auto
 
-from gateway.errors import TooLarge
 from gateway.wire.chunks import ChunkDecoder
+from gateway.wire.failures import too_large
 from gateway.wire.heads import Head, HeadCache, HeadLimits, check_unfinished
 
 _BLANK_LINE = b"\r\n\r\n"
@@ -112,6 +112,12 @@ class Reader:
         """Say whether the client waits for a 100 before it sends the body."""
         return self._open is not None and self._open[0].expects_continue and not self._open[1].body
 
+    def holds_head_request(self) -> bool:
+        """Say whether the unfinished request is a HEAD: its refusal has no body either."""
+        if self._open is not None:
+            return self._open[0].method == "HEAD"
+        return self._data.startswith(b"HEAD ", self._at)
+
     def _next(self) -> Request | None:
         data = self._data
         while data.startswith(b"\r\n", self._at):  # RFC 9112, section 2.2: skip empty lines
@@ -124,12 +130,9 @@ class Reader:
             return None
         self._searched = 0
         head = self._heads.get(bytes(data[self._at : end + 4]))
-        self._at = end + 4
         if head.length > self._max_body_bytes:
-            raise TooLarge(
-                f"request JSON size of {head.length} bytes exceeds the maximum allowed input "
-                f"size of {self._max_body_bytes} bytes (limits.max_body_bytes)"
-            )
+            raise too_large(head.length, self._max_body_bytes)
+        self._at = end + 4
         body = ChunkDecoder(self._max_body_bytes) if head.is_chunked else _FixedBody(head.length)
         self._open = head, body
         return self._fill(head, body)

@@ -6,6 +6,7 @@ Never  streams: these answers are small, and a whole one can wait for its turn i
        a transport of its own, answers its errors as text and keeps no order.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,6 +21,16 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 Address = tuple[str, int] | None
 
 _FRAMING = (b"content-length", b"x-request-id", b"connection", b"transfer-encoding")
+
+
+def addresses_of(transport: asyncio.BaseTransport | None) -> tuple[Address, Address, str]:
+    """Return (client, server, scheme); of a client that left, all that is known: nothing."""
+    if transport is None:
+        return None, None, "http"
+    info = transport.get_extra_info
+    client, server = info("peername"), info("sockname")
+    scheme = "http" if info("sslcontext") is None else "https"
+    return client and client[:2], server and server[:2], scheme
 
 
 def scope_of(

@@ -36,6 +36,7 @@ else:
     IS_INSTALLED = True
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # simdjson skips it, orjson refuses it
+_MOST_COUNTED = 0xFFFFFF  # simdjson gives this as the length of all longer arrays
 _TOP = ("id", "parameters", "outputs")
 _MEMBERS = ("name", "datatype", "shape", "parameters")
 
@@ -52,9 +53,27 @@ class Column:
     levels: int
     is_counted: bool = False
 
-    def values(self) -> list[object]:
-        """Return the array as Python has it."""
-        return list[object](self.array.as_list())
+    def values(self, shape: Shape, has_batch: bool) -> list[object] | None:
+        """Return the elements, nested as they came; None if no such shape has such lengths.
+
+        Where an element should be, an array or an object is an empty one: it is a fault
+        anyhow, and it may be large.
+        """
+        if self.levels == 1:
+            return _opened(self.array, 1) if _is_long(self.array, math.prod(shape)) else None
+        shapes = [shape, shape[1:]] if has_batch and shape[0] == 1 else [shape]
+        for dims in shapes:
+            if len(dims) > 1 and _is_nested(self.array, dims):
+                return _opened(self.array, len(dims))
+        return None
+
+    @property
+    def amount(self) -> str:
+        """What a message says of the length."""
+        if self.levels > 1:
+            return "arrays nested otherwise"
+        length = len(self.array)
+        return f"{length} of them" if length < _MOST_COUNTED else f"at least {length} of them"
 
     def pack(self, kind: Datatype, shape: Shape, has_batch: bool) -> Payload | None:
         """Return the elements as bytes, or None if any of it is not as it should be."""
@@ -62,9 +81,9 @@ class Column:
         dims = self.dims(shape, has_batch)
         if reader is None or dims is None or not self.is_counted:
             return None
+        if not _is_nested(self.array, dims):
+            return None
         try:
-            if not _is_nested(self.array, dims):
-                return None
             buffer = self.array.as_buffer(of_type=reader.of_type)
         except (TypeError, ValueError):  # an element of another kind, or out of range
             return None
@@ -174,18 +193,34 @@ def _count_arrays(
     return count(text, b"{") + deepest + 1 <= max_depth
 
 
-def _is_nested(array: Sequence[Any], dims: Shape) -> bool:
-    """Say whether the arrays are as long as `dims`, the innermost taken on trust.
+def _is_long(array: Sequence[Any], size: int) -> bool:
+    """Say whether an array has so many elements, as far as simdjson counts."""
+    return len(array) == min(size, _MOST_COUNTED)
 
-    Raises: TypeError, where a number stands for an array.
-    """
-    if len(array) != dims[0]:
+
+def _is_nested(array: Sequence[Any], dims: Shape) -> bool:
+    """Say whether the arrays are as long as `dims`; elements are not looked at."""
+    if not _is_long(array, dims[0]):
         return False
     if len(dims) == 1:
         return True
+    rows = list(array)
+    if not {simdjson.Array}.issuperset(map(type, rows)):
+        return False
     if len(dims) == 2:
-        return {dims[1]}.issuperset(map(len, array))
-    return all(isinstance(row, simdjson.Array) and _is_nested(row, dims[1:]) for row in array)
+        return {min(dims[1], _MOST_COUNTED)}.issuperset(map(len, rows))
+    return all(_is_nested(row, dims[1:]) for row in rows)
+
+
+def _opened(array: Sequence[Any], levels: int) -> list[object]:
+    """Return the arrays of so many levels as Python has them, and what they hold emptied."""
+    items = list(array)
+    if levels > 1:
+        return [_opened(item, levels - 1) for item in items]
+    if {simdjson.Array, simdjson.Object}.isdisjoint(map(type, items)):
+        return items
+    empty: dict[type, object] = {simdjson.Array: [], simdjson.Object: {}}
+    return [empty.get(type(item), item) for item in items]
 
 
 def _same(numbers: Array, _kind: Datatype) -> Payload:

@@ -46,7 +46,11 @@ def pack(tensor: Tensor, values: object) -> Payload:
         packed = values.pack(tensor.kind, tensor.shape, tensor.has_batch)
         if packed is not None:
             return packed
-        values = values.values()  # something is odd: it is judged, and named, here
+        # Something is odd: it is judged, and named, here; but lengths first, which cost nothing.
+        opened = values.values(tensor.shape, tensor.has_batch)
+        if opened is None:
+            raise _mismatch(tensor, values.amount)
+        values = opened
     if not isinstance(values, list):
         raise Malformed(f"{tensor.path}.data: expected an array, got {got(values)}")
     flat, dims = _flatten(tensor, values)

@@ -1,6 +1,8 @@
 """Clients that send or read as slowly as they can meet a limit, and others notice nothing."""
 
 import select
+import socket
+import threading
 import time
 from contextlib import suppress
 
@@ -93,12 +95,26 @@ def send_some(wire: Wire, raw: memoryview) -> int:
     return sent
 
 
+def take(wire: Wire, most_bytes: int) -> bytes:
+    piece = wire.socket.recv(most_bytes)
+    assert piece, "cut off"
+    return piece
+
+
 def test_who_reads_slowly_but_reads_gets_it_all(server: Server) -> None:
+    """Far more than all buffers hold, read for three times the time that a stall may last."""
     values = [0.125] * 200_000
     large = infer("free", tensor("x", "FP32", [1, len(values)], values))
     with server.connect() as wire:
-        wire.send(large)
-        received = b""
-        while not received.endswith(b"]}]}"):
-            received += wire.socket.recv(4096)
-    assert received.count(b"0.125") == len(values)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sending = threading.Thread(target=wire.send, args=(large * 16,), daemon=True)
+        sending.start()
+        received = bytearray()
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            received += take(wire, 1024)
+            check_health(server, 1)
+        while received.count(b"]}]}") < 16:
+            received += take(wire, 1 << 20)
+        sending.join(WATCHDOG_S)
+    assert received.count(b"0.125") == 16 * len(values)

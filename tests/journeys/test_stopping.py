@@ -26,9 +26,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def drain(server: Server) -> None:
+def drain(server: Server, by: signal.Signals = signal.SIGTERM) -> None:
     """Ask the process to end, and return when it takes no more connections."""
-    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(by)
     latest = time.monotonic() + WATCHDOG_S
     while not server.refuses_connections():
         assert time.monotonic() < latest
@@ -101,6 +101,40 @@ def test_what_waits_longer_than_the_drain_may_last_is_told_so(tmp_path: Path) ->
                 assert answer.status in (200, 503)
                 assert answer.closes
         assert server.process.wait(WATCHDOG_S) == 0
+        assert server.complaints() == ""
+
+
+def test_a_second_interrupt_waits_for_nobody(tmp_path: Path) -> None:
+    """The call outlasts the watchdog, and so would the drain."""
+    settings = {"drain_timeout_s": 4 * WATCHDOG_S, "default_deadline_s": 4 * WATCHDOG_S}
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, **settings) as server, server.connect() as wire:
+        wire.ask(get("/v2/health/live"))
+        wire.send(infer("patient", tensor("x", "INT64", [1], [10**12])))
+        server.ask(get("/v2/health/live"))
+        drain(server, signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
+        answer = wire.answer()
+        assert (answer.status, answer.json["code"], answer.closes) == (503, "draining", True)
+        assert server.process.wait(WATCHDOG_S) == 0
+        assert server.complaints() == ""
+
+
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/readyz", "/ready"])
+def test_a_probe_hears_that_the_server_drains_but_lives(server: Server, path: str) -> None:
+    probes = [get(path), get("/v2/health/live")]
+    with server.connections(2) as wires:
+        for wire, probe in zip(wires, probes, strict=True):
+            wire.ask(get("/v2/health/live"))
+            wire.send(probe[:-1])
+        server.ask(get("/v2/health/live"))
+        drain(server)
+        for wire, probe in zip(wires, probes, strict=True):
+            wire.send(probe[-1:])
+        ready, live = (wire.answer() for wire in wires)
+        assert (ready.status, ready.json["code"], ready.closes) == (503, "draining", True)
+        assert (live.status, live.json, live.closes) == (200, {"live": True}, True)
+    assert server.process.wait(WATCHDOG_S) == 0
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_1(server: Server, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server, get, infer, serving, tensor
-from tests.zoo import write_zoo
+from tests.journeys.test_stopping import drain
+from tests.server import WATCHDOG_S, Server, Wire, get, infer, serving, tensor
+from tests.zoo import write_few, write_zoo
 
 CERTIFICATE = Path(__file__).with_name("certificate.pem")
 KEY = Path(__file__).with_name("key.pem")
@@ -60,6 +61,28 @@ def test_a_refusal_over_tls_is_read_and_closed(server: Server, trust: ssl.SSLCon
         answer = wire.answer()
         assert (answer.status, answer.closes) == (400, True)
         assert wire.is_ended()
+
+
+def test_a_handshake_that_outlasts_the_beginning_of_the_end_is_told_of_it(
+    tmp_path: Path, trust: ssl.SSLContext
+) -> None:
+    tls = {"tls__certfile": CERTIFICATE, "tls__keyfile": KEY}
+    with serving(write_few(tmp_path / "models"), tmp_path, **tls) as server:
+        with server.connect() as plain:
+            with server.connect_tls(trust) as after:  # so the first one was accepted too
+                after.ask(get("/v2/health/live"))
+            with server.connect_tls(trust) as keeper:  # the server may not end meanwhile
+                keeper.send(get("/v2/health/live")[:-1])
+                with server.connect_tls(trust) as later:
+                    later.ask(get("/v2/health/live"))
+                drain(server)
+                wire = Wire(trust.wrap_socket(plain.socket, server_hostname="127.0.0.1"))
+                with wire:
+                    answer = wire.ask(get("/v2/health/ready"))
+                    assert (answer.status, answer.json["code"]) == (503, "draining")
+                    assert answer.closes
+                    assert wire.is_ended()
+        assert server.process.wait(WATCHDOG_S) == 0
 
 
 def test_a_client_that_speaks_plain_http_harms_nobody(

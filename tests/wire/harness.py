@@ -18,7 +18,7 @@ from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
-from gateway.wire.port import Policy, Port
+from gateway.wire.port import Drain, Policy, Port
 from gateway.wire.rest import Rest
 from tests.wire.bodies import version
 
@@ -69,8 +69,10 @@ def port_of(
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
     intake = Intake(flow, asking)
-    rest = Rest(intake, Metadata(flow, "gateway"), policy.max_body_bytes)
-    port = Port(intake, rest, policy, HeadCache(policy.heads), set(), set(), lambda: 1.0)
+    drain = Drain()
+    rest = Rest(intake, Metadata(flow, "gateway", drain.has_begun), policy.max_body_bytes)
+    heads = HeadCache(policy.heads)
+    port = Port(intake, rest, policy, heads, set(), set(), lambda: 1.0, drain=drain)
     if clock is not None:
         port.clock = clock
     return port
@@ -182,6 +184,7 @@ class Wire(asyncio.Transport):
         self._holds = holds
         self._can_half_close = can_half_close
         self.protocol: asyncio.BaseProtocol | None = None
+        self.unsent_bytes = 0
 
     def write(self, data: "bytes | bytearray | memoryview[int]") -> None:
         assert not self.has_eof
@@ -211,6 +214,9 @@ class Wire(asyncio.Transport):
         if not self.is_ended:
             self.is_ended = True
             self.protocol.connection_lost(None)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
 
     def pause_reading(self) -> None:
         self.reads = False

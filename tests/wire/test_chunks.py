@@ -110,7 +110,8 @@ def test_a_body_above_the_limit_is_refused_before_its_data_comes(raw: bytes, siz
     with pytest.raises(errors.TooLarge) as refused:
         ChunkDecoder(10).feed(raw)
     assert str(refused.value) == (
-        f"request JSON size of {size} bytes exceeds the maximum allowed input size of 10 bytes"
+        f"request JSON size of {size} bytes exceeds the maximum allowed input size of 10 bytes "
+        "(limits.max_body_bytes)"
     )
 
 
@@ -144,6 +145,28 @@ def test_a_piece_may_be_any_kind_of_bytes(kind: type[bytes | bytearray | memoryv
     decoder = ChunkDecoder(10)
     assert decoder.feed(kind(encoded(b"hello"))) == len(encoded(b"hello"))
     assert decoder.body == b"hello"
+
+
+def test_pipelined_bodies_are_taken_from_one_buffer_that_may_grow_after() -> None:
+    """No view of the buffer is left behind: a bytearray with one cannot be resized."""
+    data = bytearray(b"".join(encoded(b"%d" % at, b"!") for at in range(500)))
+    start = 0
+    for at in range(500):
+        decoder = ChunkDecoder(10)
+        with memoryview(data) as view:
+            start += decoder.feed(view[start:])
+        data += b"x"
+        assert decoder.done
+        assert decoder.body == b"%d!" % at
+    assert data[start:] == b"x" * 500
+
+
+def test_whole_chunks_are_counted_and_summed_as_those_in_pieces_are() -> None:
+    raw = encoded(*[b"ab"] * 6)
+    with pytest.raises(errors.TooLarge, match="size of 12 bytes"):
+        ChunkDecoder(11).feed(raw)
+    with pytest.raises(Refused, match="maximum of 5 non-empty chunks"):
+        ChunkDecoder(100, max_chunks=5).feed(raw)
 
 
 def test_an_empty_piece_changes_nothing() -> None:

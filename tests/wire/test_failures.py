@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from gateway import errors
-from gateway.wire.failures import STATUS, Refused, describe, status_of
+from gateway.wire.failures import STATUS, Refused, describe, status_of, too_large
 
 
 def every(kind: type[errors.GatewayError]) -> list[type[errors.GatewayError]]:
@@ -90,3 +90,12 @@ def test_a_refusal_brings_its_own_headers() -> None:
 def test_an_error_without_a_text_says_its_code(kind: type[errors.GatewayError]) -> None:
     _, body, _ = describe(kind(""), "r-1")
     assert orjson.loads(body)["error"] == kind.code
+
+
+def test_a_body_too_large_is_refused_with_both_sizes_and_the_setting() -> None:
+    status, body, _ = describe(too_large(101, 100), "r")
+    assert status == 413
+    assert orjson.loads(body)["error"] == (
+        "request JSON size of 101 bytes exceeds the maximum allowed input size of 100 bytes "
+        "(limits.max_body_bytes)"
+    )

@@ -71,7 +71,7 @@ def test_a_body_in_parts_is_read_as_one() -> None:
 def test_a_body_too_large_is_refused_as_soon_as_it_is(cut: int) -> None:
     client = ask(part(b"x" * cut, more=True), part(b"x" * (101 - cut)), part(b""), most=100)
     assert client.status == 413
-    assert b"at least 101 bytes exceeds the maximum allowed input size of 100" in client.body
+    assert b"size of 101 bytes exceeds the maximum allowed input size of 100" in client.body
     assert len(client.messages) == 1
 
 

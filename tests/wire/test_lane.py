@@ -300,9 +300,51 @@ def test_bad_requests_in_a_full_pipeline_are_answered_in_their_turn() -> None:
         line.send(infer(1) + (BAD_JSON + BAD_PATH) * 20)
         assert line.wire.written == b""
         echo(desk.calls[0])
+        await turns(40)
         return line.statuses()
 
     assert play(scene) == [200] + [400] * 40
+
+
+def test_many_requests_in_one_read_let_the_loop_turn_between() -> None:
+    """Each of them is answered at once, so the pipeline is never full."""
+
+    async def scene() -> None:
+        line = Line(Echo(), Policy(max_pipeline_depth=16))
+        line.send(b"".join(infer(at) for at in range(40)))
+        assert (len(line.answers()), line.wire.reads) == (16, False)
+        line.lane.data_received(infer(40))  # was on its way
+        assert len(line.answers()) == 16
+        await turns(1)
+        assert len(line.answers()) == 32
+        await turns(1)
+        assert (line.firsts(), line.wire.reads) == (list(range(41)), True)
+
+    play(scene)
+
+
+def test_a_pipeline_of_just_the_depth_is_answered_without_a_rest() -> None:
+    async def scene() -> int:
+        line = Line(Echo(), Policy(max_pipeline_depth=4))
+        line.send(b"".join(infer(at) for at in range(4)))
+        assert line.wire.reads
+        return len(line.answers())
+
+    assert play(scene) == 4
+
+
+@pytest.mark.parametrize("does_leave", [False, True])
+def test_a_rest_outlives_neither_the_connection_nor_its_requests(does_leave: bool) -> None:
+    async def scene() -> list[bool]:
+        line = Line(Echo(), Policy(max_pipeline_depth=1))
+        line.send(infer(1) + infer(2) + infer(3))
+        line.lane.shutdown()
+        if does_leave:
+            line.leave()
+        await turns()
+        return [answer.closes for answer in line.answers()]
+
+    assert play(scene) == ([False] if does_leave else [False, False, True])
 
 
 def test_a_client_that_does_not_read_is_not_read_from() -> None:
@@ -357,6 +399,22 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(wait_s: float) -> No
         return line.wire.is_aborted
 
     assert play(scene) == (wait_s > 30)
+
+
+def test_a_client_that_reads_slowly_but_reads_is_kept() -> None:
+    async def scene() -> None:
+        line = Line(Echo(), Policy(write_timeout_s=30.0))
+        line.wire.unsent_bytes = 1000
+        line.lane.pause_writing()
+        for _ in range(20):
+            await asyncio.sleep(20.0)
+            line.wire.unsent_bytes -= 1
+        await asyncio.sleep(25.0)
+        assert not line.wire.is_aborted
+        await asyncio.sleep(15.0)
+        assert line.wire.is_aborted
+
+    play(scene)
 
 
 def test_a_client_that_reads_again_in_time_is_kept() -> None:
@@ -532,6 +590,30 @@ def test_a_refused_client_is_listened_to_for_so_many_bytes() -> None:
         assert line.wire.is_aborted
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HEAD /livez HTTP/1.1\r\n\r\n"],
+        [b"\r\nHEAD /livez HTTP/1.1\r\n\r\n"],
+        [b"HEAD /livez HTTP/1.1\r\n", b"\r\n"],
+        [b"HEAD /livez HTTP/1.1\r\nhost: h\r\ncontent-length: 2000\r\n\r\n"],
+        [b"HEAD /livez HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n", b"x\r\n"],
+        [b"HEAD /livez HTTP/1.1\r\nhost: h\r\n"],
+    ],
+)
+def test_a_head_request_that_cannot_be_framed_gets_no_body_either(pieces: list[bytes]) -> None:
+    async def scene() -> Answer:
+        line = Line(Echo(), Policy(max_body_bytes=1000, header_timeout_s=10.0))
+        line.send(infer(1), *pieces)
+        await asyncio.sleep(10.1)
+        _, answer = line.answers("POST", "HEAD")
+        return answer
+
+    answer = play(scene)
+    assert (answer.status in (400, 408, 413), answer.body, answer.closes) == (True, b"", True)
+    assert int(answer.headers["content-length"]) > 0
 
 
 def test_bytes_are_thrown_away_while_a_refusal_waits_for_its_turn() -> None:
@@ -809,6 +891,20 @@ def test_one_connection_too_many_is_told_so_and_left() -> None:
     play(scene)
 
 
+def test_connections_far_too_many_are_ended_without_a_word() -> None:
+    async def scene() -> None:
+        policy = Policy(max_connections=1, max_refused=2, linger_s=2.0)
+        port = port_of(Echo(), policy, clock=monotonic())
+        _, *refused = [Line(Echo(), port=port) for _ in range(5)]
+        assert [line.wire.is_aborted for line in refused] == [False, False, True, True]
+        assert [len(line.wire.written) > 0 for line in refused] == [True, True, False, False]
+        await asyncio.sleep(2.1)
+        assert port.refused == set()
+        assert Line(Echo(), port=port).statuses() == [429]
+
+    play(scene)
+
+
 class Machine:
     """An executor that runs what a test releases."""
 
@@ -929,12 +1025,59 @@ def test_bad_requests_are_answered_before_the_server_leaves() -> None:
         line.send(infer(1) + BAD_JSON + BAD_PATH)
         line.lane.shutdown()
         echo(desk.calls[0])
+        await turns()
         return [answer.closes for answer in line.answers()]
 
     assert play(scene) == [False, False, True]
 
 
+def test_a_connection_that_comes_when_the_server_has_left_hears_so() -> None:
+    async def scene() -> None:
+        port = port_of(Echo(), clock=monotonic())
+        port.drain.begin()
+        asks, idles = Line(Echo(), port=port), Line(Echo(), port=port)
+        asks.send(infer(1))
+        assert [answer.closes for answer in asks.answers()] == [True]
+        await asyncio.sleep(1.1)
+        assert idles.wire.is_closing()
+        assert not idles.wire.written
+
+    play(scene)
+
+
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/readyz", "/ready"])
+def test_who_asks_a_server_that_leaves_hears_that_it_drains_and_lives(path: str) -> None:
+    async def scene() -> list[Answer]:
+        line = Line(Echo())
+        line.send(LIVE + request("GET", path)[:-1])
+        line.port.drain.begin()
+        line.lane.shutdown()
+        line.send(b"\n")
+        await turns()
+        return line.answers("GET", "GET")
+
+    live, ready = play(scene)
+    assert (live.status, live.json) == (200, {"live": True})
+    assert (ready.status, ready.code, ready.closes) == (503, "draining", True)
+    assert ready.headers["retry-after"] == "1"
+
+
 # with sockets
+
+
+def test_a_client_that_closes_its_writing_side_has_left() -> None:
+    """A FIN says no more than that; the call it waits for is dropped from the queue."""
+
+    async def scene() -> tuple[bytes, list[Call]]:
+        desk = Desk()
+        async with listening(port_of(desk)) as address, peer(address) as (read, write):
+            write.write(infer(1))
+            write.write_eof()
+            return await read.read(), desk.calls
+
+    received, (call,) = asyncio.run(scene())
+    assert received == b""
+    assert isinstance(call.error, ClientGone)
 
 
 def test_an_early_refusal_reaches_a_client_that_is_still_sending() -> None:

@@ -84,6 +84,16 @@ def test_json_of_a_binary_request_is_not_remembered() -> None:
     assert layouts.read(text, len(text)) is None
 
 
+def test_a_json_part_longer_than_any_remembered_is_not_looked_up() -> None:
+    class Unsliced(bytes):
+        def __getitem__(self, _place: object) -> Any:
+            raise AssertionError("the JSON part was copied")
+
+    assert Layouts(FLOATS).read(Unsliced(bytes(5000)), 1025) is None
+    two = version(("x", "FP32", (-1, 2)), ("y", "FP32", (-1, 2)))
+    assert Layouts(two).read(Unsliced(bytes(5000)), 100) is None
+
+
 @pytest.mark.parametrize(("datatype", "blob"), [("BOOL", b"\0\1"), ("BYTES", bytes(8))])
 def test_bytes_that_have_to_be_judged_are_not_remembered(datatype: str, blob: bytes) -> None:
     of = version(("x", datatype, (-1, 2)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import NotReady, UnknownModel, UnknownVersion
+from gateway.errors import Draining, NotReady, UnknownModel, UnknownVersion
 from gateway.flow import Flow, Served
 from gateway.types import Signature, TensorSpec, Version
 from gateway.wire.metadata import Metadata
@@ -55,6 +55,16 @@ def test_the_server_is_ready_when_any_model_is() -> None:
     flow.models = {}
     assert about.models() == []
     with pytest.raises(NotReady, match="no model is loaded"):
+        about.check_ready()
+
+
+def test_a_server_that_leaves_is_not_ready_whatever_it_has() -> None:
+    said = [False]
+    flow, _ = metadata()
+    about = Metadata(flow, "me", lambda: said[0])
+    about.check_ready()
+    said[0] = True
+    with pytest.raises(Draining, match="shutting down"):
         about.check_ready()
 
 

@@ -1,10 +1,11 @@
 """Patience: each reason to end a connection has its time. The lane's own: test_lane.py."""
 
 import asyncio
+import socket
 
 import pytest
 
-from gateway.wire.patience import Patience, Verdict
+from gateway.wire.patience import Patience, Verdict, unsent_bytes
 from gateway.wire.port import Policy
 from gateway.wire.reader import Stage
 from tests.clock import play
@@ -27,8 +28,11 @@ class Watched:
         self.started = self.clock()
         self.said: list[tuple[float, Verdict]] = []
         self.is_busy = False
+        self.unsent_bytes = 1000
         loop = asyncio.get_running_loop()
-        self.patience = Patience(POLICY, loop, self.clock, lambda: self.is_busy, self.hear)
+        self.patience = Patience(
+            POLICY, loop, self.clock, lambda: self.is_busy, lambda: self.unsent_bytes, self.hear
+        )
         self.patience.quiet_since = self.started
         self.patience.retire_at = self.started + 300.0
         self.patience.look_ahead()
@@ -76,12 +80,60 @@ def test_who_does_not_read_is_cut_off_whatever_else_is_going_on() -> None:
         watched = Watched()
         watched.is_busy = True
         watched.patience.begin(Stage.BODY)
-        watched.patience.stalled_since = watched.clock()
-        watched.patience.look_ahead()
+        watched.patience.stall()
         await asyncio.sleep(1000.0)
         return watched.said
 
     assert play(scene) == [(20.0, Verdict.ABORT)]
+
+
+def test_who_reads_now_and_then_has_its_time_anew() -> None:
+    async def scene() -> list[tuple[float, Verdict]]:
+        watched = Watched()
+        watched.patience.stall()
+        for _ in range(10):
+            await asyncio.sleep(19.0)
+            watched.unsent_bytes -= 1
+        await asyncio.sleep(1000.0)
+        return watched.said
+
+    assert play(scene) == [(215.0, Verdict.ABORT)]  # what it read last was seen at 195
+
+
+def test_more_to_send_is_no_reading() -> None:
+    async def scene() -> list[tuple[float, Verdict]]:
+        watched = Watched()
+        watched.patience.stall()
+        for _ in range(10):
+            await asyncio.sleep(4.0)
+            watched.unsent_bytes += 1
+        return watched.said
+
+    assert play(scene) == [(20.0, Verdict.ABORT)]
+
+
+class Half(asyncio.Transport):
+    """The half of a transport that is asked what is unsent."""
+
+    def __init__(self, held_bytes: int, connection: socket.socket | None) -> None:
+        super().__init__({} if connection is None else {"socket": connection})
+        self._held_bytes = held_bytes
+
+    def get_write_buffer_size(self) -> int:
+        return self._held_bytes
+
+
+def test_what_the_kernel_holds_is_unsent_too() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        assert unsent_bytes(Half(5, near)) == 5
+        near.send(b"x" * 1000)
+        assert unsent_bytes(Half(5, near)) >= 1005
+        assert far.recv(1000) == b"x" * 1000
+        assert unsent_bytes(Half(5, near)) == 5
+    assert unsent_bytes(Half(5, near)) == 5
+    assert unsent_bytes(Half(5, None)) == 5
+    assert unsent_bytes(None) == 0
 
 
 def test_who_was_refused_is_cut_off_after_its_last_seconds() -> None:

@@ -1,9 +1,9 @@
-"""Port: the limits that a connection has when nobody says otherwise."""
+"""Port: the limits that a connection has when nobody says otherwise, and the one drain."""
 
 import time
 
 from gateway.config import Config
-from gateway.wire.port import Policy
+from gateway.wire.port import Drain, Policy
 from tests.wire.harness import Echo, port_of
 
 
@@ -32,3 +32,22 @@ def test_the_limits_are_those_of_an_empty_configuration() -> None:
 
 def test_a_port_goes_by_the_monotonic_clock() -> None:
     assert port_of(Echo()).clock is time.monotonic
+
+
+def test_a_drain_begins_once_and_is_over_in_its_time() -> None:
+    now = [100.0]
+    drain = Drain(30.0, lambda: now[0])
+    now[0] = 200.0
+    assert (drain.has_begun(), drain.left_s()) == (False, 30.0)
+    drain.begin()
+    now[0] = 210.0
+    drain.begin()
+    assert (drain.has_begun(), drain.left_s()) == (True, 20.0)
+    now[0] = 231.0
+    assert drain.left_s() == 0.0
+
+
+def test_a_drain_that_is_cut_short_leaves_no_time() -> None:
+    drain = Drain(30.0)
+    drain.cut_short()
+    assert (drain.has_begun(), drain.left_s()) == (True, 0.0)

@@ -247,3 +247,24 @@ def test_one_more_byte_of_a_body_does_not_copy_what_came_before() -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 20_000
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_head"),
+    [
+        ([], False),
+        ([b"HEAD"], False),
+        ([b"HEAD /a"], True),
+        ([b"\r\nHEAD /a"], True),
+        ([EMPTY + b"HEAD /a"], True),
+        ([b"HEAD /a HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n", b"x"], True),
+        ([HEAD + b"content-length: 5\r\n\r\nHEAD "[:-1]], False),
+    ],
+)
+def test_it_is_known_whether_a_head_request_is_held(pieces: list[bytes], is_head: bool) -> None:
+    reading = reader()
+    for piece in pieces:
+        reading.feed(piece)
+        while reading.take() is not None:
+            pass
+    assert reading.holds_head_request() is is_head

@@ -167,4 +167,67 @@ def test_bodies_read_one_after_the_other_do_not_disturb_each_other() -> None:
     opened(one(data=[5, 6, 7, 8]))
     if simd.IS_INSTALLED and first is not None:
         inputs: Any = first["inputs"]
-        assert inputs[0]["data"].values() == [1, 2, 3, 4]
+        assert inputs[0]["data"].values((4,), has_batch=False) == [1, 2, 3, 4]
+
+
+CUBE = (1, 2, 3)
+
+
+def values(data: str, shape: tuple[int, ...] = CUBE, has_batch: bool = True) -> object:
+    """What a column of this data gives for a shape, as JSON text; None for a misfit."""
+    text = f'{{"inputs":[{{"name":"x","shape":[1],"datatype":"FP32","data":{data}}}]}}'
+    found = column(text.encode()).values(shape, has_batch)
+    return None if found is None else json.dumps(found, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "[1,2,3,4,5,6]",
+        "[[1,2,3],[4,5,6]]",
+        "[[[1,2,3],[4,5,6]]]",
+        '[1,"2",null,true,0.5,6]',
+    ],
+)
+def test_a_column_of_the_right_lengths_is_given_as_it_came(data: str) -> None:
+    if simd.IS_INSTALLED:
+        assert values(data) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "[]", "[1,2,3,4,5]", "[1,2,3,4,5,6,7]", "[1,[2],3,4,5]", "[[1,2,3]]", "[[1,2],[4,5,6]]",
+        "[[1,2,3],4]", "[[1,2,3],{}]", '[[1,2,3],"abc"]', "[[[1,2,3],[4,5]]]", "[[[1,2,3],4]]",
+        "[[[1,2,3],[4,5,6]],[]]", "[[]]", "[[],[]]",
+    ],
+)  # fmt: skip
+def test_a_column_of_other_lengths_gives_nothing(data: str) -> None:
+    if simd.IS_INSTALLED:
+        assert values(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "opened"),
+    [
+        ("[1,[2,[7]],3,{},5,6]", "[1,[],3,{},5,6]"),
+        ('[[1,[2],3],[4,5,{"a":1}]]', "[[1,[],3],[4,5,{}]]"),
+        ("[[[1,2,3],[4,[5,5],6]]]", "[[[1,2,3],[4,[],6]]]"),
+    ],
+)
+def test_what_stands_for_an_element_is_not_opened(data: str, opened: str) -> None:
+    if simd.IS_INSTALLED:
+        assert values(data) == opened
+
+
+def test_the_batch_axis_may_be_left_out_only_where_there_is_one() -> None:
+    if simd.IS_INSTALLED:
+        assert values("[[1,2,3],[4,5,6]]", has_batch=False) is None
+        assert values("[[],[]]", (1, 2, 0)) == "[[],[]]"
+        assert values("[[]]", (1, 0, 3)) == "[[]]"
+
+
+@pytest.mark.parametrize("data", [[0] * 1000, [[0] * 1000], [[]] * 1000, [{}] * 1000, [[0], 1]])
+def test_a_misfit_is_named_as_the_other_parser_names_it(data: object) -> None:
+    text = one(shape=[1, 2, 3], data=data)
+    assert outcome(text, WIDE, BY_SIMD) == outcome(text, WIDE, BY_ORJSON)
