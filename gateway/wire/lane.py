@@ -32,7 +32,7 @@ from collections import deque
 from typing import cast
 
 from gateway.errors import Overloaded
-from gateway.wire.exchange import Exchange
+from gateway.wire.exchange import Exchange, Send
 from gateway.wire.failures import Refused
 from gateway.wire.heads import Head
 from gateway.wire.patience import Patience, Verdict, unsent_bytes
@@ -57,7 +57,7 @@ class Lane(asyncio.Protocol):
         self._intake = port.intake
         self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes)
         self._loop = loop
-        self._listener = self._hear  # bound once, not once per request
+        self._listener: Send | None = self._hear  # bound once, not once per request
         self._transport: asyncio.Transport | None = None
         self._pipeline: deque[Exchange] = deque()
         self._clock = port.clock
@@ -106,7 +106,7 @@ class Lane(asyncio.Protocol):
         self._port.refused.discard(self)
         self._patience.cancel()
         pipeline, self._pipeline = self._pipeline, deque()
-        self._transport = None
+        self._transport = self._listener = None  # or we would hold ourselves
         for exchange in pipeline:
             exchange.abandon()
 

@@ -116,10 +116,11 @@ class Patience:
         self.look_ahead()
 
     def cancel(self) -> None:
-        """Say nothing more."""
+        """Say nothing more, and let go of the connection: it holds us."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
+        self._is_busy, self._unsent, self._tell = bool, int, _ignore
 
     def allowance_s(self, stage: Stage) -> float:
         """Return the seconds that a head or a body has to arrive."""
@@ -167,3 +168,7 @@ class Patience:
         # crosses our end is lost: such a client hears of it with its next answer.
         retire_at = max(self.retire_at, self.quiet_since + _REST_S)
         return min(self.quiet_since + policy.keep_alive_s, retire_at)
+
+
+def _ignore(_verdict: Verdict) -> None:
+    """Hear a verdict on a connection that is gone."""

@@ -12,7 +12,17 @@ from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
 from gateway.types import Call, Outputs
 from tests.clock import play
-from tests.wire.harness import DOUBLE, Line, infer, numbers, request, turns
+from tests.wire.harness import (
+    DOUBLE,
+    Echo,
+    Line,
+    infer,
+    monotonic,
+    numbers,
+    port_of,
+    request,
+    turns,
+)
 
 INFER = "/v2/models/m/infer"
 REQUESTS = {
@@ -56,3 +66,25 @@ async def serve(raw: bytes) -> int:
 @pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
 def test_a_request_that_is_answered_is_gone(raw: bytes) -> None:
     assert play(lambda: serve(raw)) == 0
+
+
+@pytest.mark.parametrize("raw", [b"", REQUESTS["a good request"], REQUESTS["a probe"], b"POST /"])
+def test_a_connection_that_ends_is_gone(raw: bytes) -> None:
+    async def scene() -> int:
+        port = port_of(Echo(), clock=monotonic())
+        for _ in range(3):
+            line = Line(Echo(), port=port)
+            line.send(*[raw] * bool(raw))
+            await turns()
+            line.leave()
+            line.wire.protocol = None
+            await turns()
+            gc.collect()
+            gc.disable()
+            del line
+        try:
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert play(scene) == 0
