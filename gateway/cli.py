@@ -76,12 +76,14 @@ def serve(  # noqa: PLR0913 - one argument for each flag
     host: Annotated[str | None, typer.Option(help="Address of the data port.")] = None,
     port: Annotated[int | None, typer.Option(help="Data port; 0 takes any free one.")] = None,
     admin_host: Annotated[str | None, typer.Option(help="Address of the management port.")] = None,
-    admin_port: Annotated[int | None, typer.Option(help="Management port.")] = None,
+    admin_port: Annotated[
+        int | None, typer.Option(help="Management port; nothing listens there yet.")
+    ] = None,
     replicas: Annotated[
-        str | None, typer.Option(help="How many processes serve; auto: as many as fit.")
+        str | None, typer.Option(help="How many processes serve: auto or 1, more is not built yet.")
     ] = None,
     with_sidecar: Annotated[
-        bool, typer.Option("--with-sidecar", help="Run the sidecar beside the gateway.")
+        bool, typer.Option("--with-sidecar", help="Run the sidecar too; not built yet.")
     ] = False,
 ) -> None:
     """Serve the models until told to stop.
