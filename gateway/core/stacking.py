@@ -36,7 +36,9 @@ def _join(payloads: list[Payload], spec: TensorSpec, shape: Shape) -> Array:
     if not kind.size_bytes:
         return np.array(list(chain.from_iterable(payloads)), dtype=object).reshape(shape)
     joined = payloads[0] if len(payloads) == 1 else b"".join(payloads)  # type: ignore[arg-type]  # bytes-like: the datatype says so
-    return np.frombuffer(joined, dtype=kind.numpy).reshape(shape)  # type: ignore[arg-type]  # as above
+    array = np.frombuffer(joined, dtype=kind.numpy).reshape(shape)  # type: ignore[arg-type]  # as above
+    # a binary tensor begins wherever the JSON before it ends; kernels may count on alignment
+    return array if array.flags.aligned else array.copy()
 
 
 def bucket(rows: int, pad_to: Sequence[int]) -> int:

@@ -214,3 +214,13 @@ def test_parts_that_came_out_of_different_widths_fail_the_call() -> None:
     assert heard == [call]
     assert isinstance(call.error, ModelFailed)
     assert "do not rejoin" in str(call.error)
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_a_tensor_that_begins_anywhere_in_its_body_reaches_the_model_aligned(offset: int) -> None:
+    call = a_call(1, 2)
+    body = bytes(offset) + bytes(memoryview(call.payloads[0]))  # type: ignore[arg-type]  # bytes here
+    call.payloads = (memoryview(body)[offset:],)
+    (array,) = stack([call], call.version.signature)
+    assert array.flags.aligned
+    assert array[:, 0].tolist() == [1, 2]
