@@ -15,23 +15,36 @@ from typing import TypeVar
 
 from bench import claims
 from bench.accounting import read_machine, waited_s
+from bench.apart import ApartFailed
 from bench.heavy import heavy
 from bench.ladder import Row, climb
 from bench.launch import ROOT, StartFailed
+from bench.loading import loading
+from bench.managed import NeverSo
+from bench.many import many
 from bench.plans import GeneratorFailed
-from bench.ratios import Timing, Verdict
+from bench.ratios import Figure, Finding, Timing, Verdict
+from bench.recovery import recovery
+from bench.replicas import replicas
 from bench.report import Findings, header, markdown, store
 from bench.requests import INFER, Target, write_bodies
 from bench.stand import BODIES, QUICK, Effort, OneProcessor, Stand, two_processors
+from bench.telemetry import telemetry
 from bench.wrk import LoadFailed
 
-CLAIMS: Mapping[str, Callable[[Stand], Sequence[Verdict]]] = {
+CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "core": claims.core,
     "latency": claims.latency,
     "arrivals": claims.arrivals,
     "heavy": heavy,
     "memory": claims.memory,
+    "replicas": replicas,
+    "telemetry": telemetry,
+    "many": many,
+    "loading": loading,
+    "recovery": recovery,
 }
+UNMEASURED = (OneProcessor, StartFailed, LoadFailed, GeneratorFailed, ApartFailed, NeverSo)
 TOOLS = ("nginx", "wrk", "taskset")
 T = TypeVar("T")
 
@@ -48,7 +61,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             findings = _measure(_stand(effort, Path(folder)), wanted)
-    except (OneProcessor, StartFailed, LoadFailed, GeneratorFailed) as error:
+    except UNMEASURED as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
     stolen_ratio = read_machine().stolen_ratio_since(machine)
@@ -84,11 +97,13 @@ def _stand(effort: Effort, scratch: Path) -> Stand:
 def _measure(stand: Stand, wanted: set[str]) -> Findings:
     timings: Sequence[Timing] = _told("micro", _micro) if "micro" in wanted else []
     rows: Sequence[Row] = _told("ladder", partial(climb, stand)) if "ladder" in wanted else []
-    verdicts: list[Verdict] = []
+    found: list[Finding] = []
     for name, claim in CLAIMS.items():
         if name in wanted:
-            verdicts += _told(name, partial(claim, stand))
-    return Findings(rows, verdicts, timings)
+            found += _told(name, partial(claim, stand))
+    verdicts = [one for one in found if isinstance(one, Verdict)]
+    figures = [one for one in found if isinstance(one, Figure)]
+    return Findings(rows, verdicts, figures, timings)
 
 
 def _micro() -> Sequence[Timing]:

@@ -3,8 +3,10 @@
 Job    read /proc as text and turn it into numbers; parsing is apart from reading.
 Never  samples in the background: a caller reads before and after its window.
 
-CPU comes from utime+stime in /proc/PID/stat: all threads of the process, in clock
-ticks (10 ms), so a window of three seconds is known to a third of a per cent.
+CPU comes from /proc/PID/stat, in clock ticks (10 ms), so a window of three seconds is known
+to a third of a per cent. It is the time of all threads of a process and of the children that
+it has outlived: a gateway lets a child go that proved its models, maybe within a window, and
+what the child had used by then must not vanish from the sum.
 """
 
 import os
@@ -40,11 +42,11 @@ def parse_process(text: str) -> ProcessLine:
     """Read one /proc/PID/stat line.
 
     The command's name stands in brackets and may itself hold brackets and spaces, so the
-    fields are counted from the last closing one. Source: proc(5), fields 1, 4, 14 and 15.
+    fields are counted from the last closing one. Source: proc(5), fields 1, 4 and 14 to 17.
     """
     pid = int(text.split(" ", 1)[0])
     fields = text.rpartition(")")[2].split()
-    return ProcessLine(pid, int(fields[1]), int(fields[11]) + int(fields[12]))
+    return ProcessLine(pid, int(fields[1]), sum(map(int, fields[11:15])))
 
 
 def parse_machine(text: str) -> MachineTicks:
@@ -104,13 +106,12 @@ def waited_s() -> float | None:
 
 
 def cpu_seconds(root: int) -> float:
-    """CPU seconds used so far by `root` and its living descendants."""
+    """CPU seconds used so far by `root`, its descendants, and the dead whom they have reaped."""
     processes = read_processes()
     ticks = sum(processes[pid].cpu_ticks for pid in family(root, processes))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def resident_bytes(root: int) -> int:
-    """Resident memory of `root` and its living descendants, shared pages counted for each."""
-    members = family(root, read_processes())
-    return sum(parse_resident_bytes((PROC / str(pid) / "status").read_text()) for pid in members)
+def resident_bytes(pid: int) -> int:
+    """Resident memory of one process, its shared pages included."""
+    return parse_resident_bytes((PROC / str(pid) / "status").read_text())

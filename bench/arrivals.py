@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.plans import Plan, StreamPlan
+
 
 def constant(rate_per_s: float, duration_s: float) -> NDArray[np.float64]:
     """Equal gaps from 0 to `duration_s`. Units: seconds since the start."""
@@ -19,3 +21,13 @@ def poisson(rate_per_s: float, duration_s: float, seed: int) -> NDArray[np.float
     count = int(dice.poisson(rate_per_s * duration_s))
     times: NDArray[np.float64] = np.sort(dice.uniform(0.0, duration_s, count))
     return times
+
+
+def offsets(stream: StreamPlan, plan: Plan) -> list[float] | None:
+    """When a stream's requests are due, in seconds since the start; None for a closed loop."""
+    duration_s = plan.warmup_s + plan.window_s
+    if stream.rate_per_s is None:
+        return None
+    if stream.arrivals == "constant":
+        return list(map(float, constant(stream.rate_per_s, duration_s)))
+    return list(map(float, poisson(stream.rate_per_s, duration_s, stream.seed)))

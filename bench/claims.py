@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
+from bench import managed
 from bench.accounting import resident_bytes
 from bench.launch import Server
 from bench.plans import Plan, StreamPlan, StreamReport, play_pinned
-from bench.ratios import Bar, Spread, Verdict, interleave, ratio_spread
+from bench.ratios import Bar, Spread, Verdict, interleave, ratio_spread, worst
 from bench.requests import INFER
 from bench.rungs import NGINX, bare, gateway
 from bench.stand import Stand
@@ -69,20 +70,23 @@ def arrivals(stand: Stand) -> list[Verdict]:
 
 
 def memory(stand: Stand) -> list[Verdict]:
-    """The gateway stays small, and does not grow with what it has served."""
-    served, sizes = 0, list[int]()
+    """A replica stays small, and does not grow with what it has served."""
+    served, sizes, above = 0, list[int](), list[int]()
     with stand.serving(gateway(stand.models)) as ours:
+        (replica,) = managed.replicas(ours)
         while served < stand.effort.memory_requests or len(sizes) < 2:
             served += stand.load(ours, CONNECTIONS).requests
-            sizes.append(resident_bytes(ours.pid))
+            sizes.append(resident_bytes(replica.pid))
+            above.append(resident_bytes(ours.pid))
     megabytes = [size / 1e6 for size in sizes]
     growth = [size / sizes[0] - 1 for size in sizes]
-    small = Bar("gateway, demo models: resident memory", at_most=130)
-    flat = Bar("gateway: growth of resident memory under load", at_most=0.02)
+    small = Bar("replica, demo models: resident memory", at_most=130)
+    flat = Bar("replica: growth of resident memory under load", at_most=0.02)
+    beside = f"its supervisor: {above[0] / 1e6:.1f} to {above[-1] / 1e6:.1f} MB"
     note = f"{megabytes[0]:.1f} to {megabytes[-1]:.1f} MB over {served:,} requests"
     # the worst look decides about size, the last about growth
     return [
-        Verdict(small, Spread(max(megabytes), min(megabytes), max(megabytes), len(sizes)), "MB"),
+        Verdict(small, worst(megabytes), "MB", beside),
         Verdict(flat, Spread(growth[-1], min(growth), max(growth), len(sizes)), "", note),
     ]
 

@@ -7,6 +7,7 @@ Never  kills a process it did not start.
 import http.client
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from bench.requests import Target
 
-START_S = 60.0  # a heavy model may take its time to load
+START_S = 300.0  # many models, or heavy ones, may take their time to load
 RETRY_S = 0.05
 STOP_S = 10.0
 ROOT = Path(__file__).resolve().parents[1]  # where `-m bench` and `-m gateway` are found
@@ -35,16 +36,18 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server on loopback."""
+    """A running server on loopback; its log is in `home`."""
 
     name: str
     pid: int
     port: int
+    home: Path
+    start_s: float  # from its execution to the first answer
 
 
-def pinned(command: Sequence[str], cpu: int) -> list[str]:
-    """The same command bound to one processor, its threads and children with it."""
-    return ["taskset", "--cpu-list", str(cpu), *command]
+def pinned(command: Sequence[str], cpu: int | None) -> list[str]:
+    """The same command bound to one processor, its threads and children with it; None: free."""
+    return list(command) if cpu is None else ["taskset", "--cpu-list", str(cpu), *command]
 
 
 def free_port() -> int:
@@ -56,24 +59,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(rung: Rung, target: Target, cpu: int, scratch: Path) -> Iterator[Server]:
+def serving(rung: Rung, target: Target, cpu: int | None, scratch: Path) -> Iterator[Server]:
     """Run `rung` on `cpu` until the block ends; it has answered `target` with 200 once.
 
     Raises: StartFailed.
     """
     port = free_port()
-    home = scratch / f"{rung.name}-{port}".replace(" ", "-").replace("+", "")
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
+    home.chmod(0o755)  # nginx's worker may be another user
     log = home / "log"
     with log.open("wb") as sink:
         # taskset replaces itself by the server, so this pid is the server's own.
         command = pinned(rung.command(port, home), cpu)
+        began_s = time.monotonic()
         process = subprocess.Popen(
             command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd=ROOT
         )
     try:
         _await_answer(rung.name, process, port, target, log)
-        yield Server(rung.name, process.pid, port)
+        yield Server(rung.name, process.pid, port, home, time.monotonic() - began_s)
     finally:
         _stop(process)
 

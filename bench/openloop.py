@@ -29,7 +29,7 @@ from typing import cast
 
 import uvloop
 
-from bench.arrivals import constant, poisson
+from bench.arrivals import offsets
 from bench.plans import Plan, Report, StreamPlan, StreamReport, decode_plan
 from bench.ratios import percentile
 from bench.requests import Target
@@ -257,14 +257,14 @@ async def play(plan: Plan) -> Report:
             done.set_exception(error)
 
     # Requests are formatted, and times drawn, before the clock starts.
-    prepared = [(stream, _requests(stream), _offsets(stream, plan)) for stream in plan.streams]
+    prepared = [(stream, _requests(stream), offsets(stream, plan)) for stream in plan.streams]
     connections: list[Connection] = []
     start_s = perf_counter() + 0.05 + 0.001 * sum(stream.connections for stream in plan.streams)
     window = (start_s + plan.warmup_s, start_s + plan.warmup_s + plan.window_s)
     streams = []
     try:
-        for stream_plan, requests, offsets in prepared:
-            due = None if offsets is None else [start_s + offset for offset in offsets]
+        for stream_plan, requests, drawn in prepared:
+            due = None if drawn is None else [start_s + offset for offset in drawn]
             stream = Stream(stream_plan, requests, due, window)
             for _ in range(stream_plan.connections):
                 make = partial(Connection, stream.settle, fail)
@@ -283,15 +283,6 @@ async def play(plan: Plan) -> Report:
 
 def _requests(stream: StreamPlan) -> list[bytes]:
     return Target(stream.path, Path(stream.bodies) if stream.bodies else None).formatted()
-
-
-def _offsets(stream: StreamPlan, plan: Plan) -> list[float] | None:
-    duration_s = plan.warmup_s + plan.window_s
-    if stream.rate_per_s is None:
-        return None
-    if stream.arrivals == "constant":
-        return list(map(float, constant(stream.rate_per_s, duration_s)))
-    return list(map(float, poisson(stream.rate_per_s, duration_s, stream.seed)))
 
 
 def main() -> None:

@@ -63,6 +63,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that is reported and not judged: nobody has promised a value."""
+
+    what: str
+    seen: Spread
+    unit: str  # of the figures in `seen`; empty for a ratio
+    note: str = ""
+
+
+Finding = Verdict | Figure
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds of one call of one function."""
 
@@ -91,6 +104,12 @@ def percentile(values: Sequence[float] | NDArray[np.float64], ratio: float) -> f
 def interleave(first: Callable[[], T], second: Callable[[], T], pairs: int) -> list[tuple[T, T]]:
     """Measure A B A B ..., so that a machine that drifts drifts under both alike."""
     return [(first(), second()) for _ in range(pairs)]
+
+
+def worst(values: Iterable[float]) -> Spread:
+    """The same, for what must not happen once: the highest value decides."""
+    seen = list(values)
+    return Spread(max(seen), min(seen), max(seen), len(seen))
 
 
 def ratio_spread(pairs: Sequence[tuple[T, T]], figure: Callable[[T], float]) -> Spread:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.ladder import Row
-from bench.ratios import Spread, Timing, Verdict
+from bench.ratios import Figure, Spread, Timing, Verdict
 from bench.stand import Effort
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "orjson", "pysimdjson", "numpy", "onnxruntime")
@@ -44,6 +44,7 @@ class Findings:
 
     rows: Sequence[Row]
     verdicts: Sequence[Verdict]
+    figures: Sequence[Figure]
     timings: Sequence[Timing]
 
 
@@ -82,6 +83,8 @@ def markdown(head: Header, findings: Findings) -> str:
         parts.append(ladder_table(findings.rows))
     if findings.verdicts:
         parts.append(verdict_table(findings.verdicts))
+    if findings.figures:
+        parts.append(figure_table(findings.figures))
     if findings.timings:
         parts.append(timing_table(findings.timings))
     return "\n\n".join(parts) + "\n"
@@ -94,6 +97,7 @@ def store(head: Header, findings: Findings, folder: Path, label: str) -> tuple[P
         "header": asdict(head),
         "ladder": [asdict(row) for row in findings.rows],
         "claims": [asdict(one) | {"is_met": one.is_met} for one in findings.verdicts],
+        "figures": [asdict(one) for one in findings.figures],
         "micro": [asdict(timing) for timing in findings.timings],
     }
     paths = folder / f"{label}.json", folder / f"{label}.md"
@@ -140,6 +144,15 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines)
 
 
+def figure_table(figures: Sequence[Figure]) -> str:
+    """One line a figure: what is measured and promised by nobody."""
+    lines = [_line(("figure", "median", "min-max", "seen")), "|---" * 4 + "|"]
+    for one in figures:
+        median = f"{one.seen.median:.3g} {one.unit}".strip()
+        lines.append(_line((one.what, median, _range(one.seen), one.note)))
+    return "\n".join(lines)
+
+
 def timing_table(timings: Sequence[Timing]) -> str:
     """One line a function."""
     lines = [_line(("function", "us", "min-max")), "|---" * 3 + "|"]
@@ -156,8 +169,9 @@ def _head_text(head: Header) -> str:
     waited = "?" if head.waited_ratio is None else f"{head.waited_ratio:.0%}"
     machine = f"{head.processor}, {head.processors} processors, Linux {head.kernel}"
     how = (
-        f"Server on one processor, generator on another. Warm-up {effort.warmup_s:g} s, window "
-        f"{effort.window_s:g} s, {effort.pairs} interleaved pairs; ladder: window "
+        "Server on one processor, generator on another, unless a row says otherwise. "
+        f"Warm-up {effort.warmup_s:g} s, window {effort.window_s:g} s, "
+        f"{effort.pairs} interleaved pairs; ladder: window "
         f"{effort.ladder_window_s:g} s, {effort.rounds} rounds. Flags: "
         f"{' '.join(head.flags) or 'none'}. Took {head.took_s:.0f} s; stolen time "
         f"{head.stolen_ratio:.1%}; some task waited for a processor {waited} of the time."

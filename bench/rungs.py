@@ -14,12 +14,13 @@ def _own(kind: str, models: Path, port: int, _home: Path) -> Sequence[str]:
     return [*command, "--models", str(models)]
 
 
-def _gateway(models: Path, port: int, home: Path) -> Sequence[str]:
+def _gateway(models: Path, replicas: int, settings: str, port: int, home: Path) -> Sequence[str]:
     """Default settings, so that the row is what a user gets; only its state is kept apart."""
-    settings = home / "gateway.toml"
-    settings.write_text(f'[state]\ndir = "{home / "state"}"\n')
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(settings)]
-    return [*command, "--models", str(models), "--port", str(port), "--admin-port", "0"]
+    file = home / "gateway.toml"
+    file.write_text(f'{settings}\n[state]\ndir = "{home / "state"}"\n')
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(file)]
+    command += ["--models", str(models), "--replicas", str(replicas)]
+    return [*command, "--port", str(port), "--admin-port", "0"]
 
 
 NGINX = Rung("nginx static 200", nginx.command)
@@ -30,9 +31,9 @@ def bare(models: Path) -> Rung:
     return Rung("bare uvloop+httptools", partial(_own, "bare", models))
 
 
-def gateway(models: Path) -> Rung:
-    """`gateway serve` on `models`."""
-    return Rung("gateway", partial(_gateway, models))
+def gateway(models: Path, replicas: int = 1, settings: str = "") -> Rung:
+    """`gateway serve` on `models`; `settings` are lines of its configuration file."""
+    return Rung("gateway", partial(_gateway, models, replicas, settings))
 
 
 def ladder(models: Path) -> tuple[Rung, ...]:

@@ -21,11 +21,13 @@ import uvicorn
 import uvloop
 
 from bench.requests import ANSWER
-from gateway.app import Replica, open_replica
+from gateway.app.rooms import Replica, open_replica
 from gateway.batch.batcher import Batcher, Finish
 from gateway.config import load
 from gateway.core.batching import Policy as BatchingPolicy
 from gateway.flow import Flow
+from gateway.observe.layout import ROW_CELLS
+from gateway.observe.record import Record
 from gateway.types import Call, Outputs, Version
 from gateway.wire.exchange import Exchange
 from gateway.wire.forms import JSON, form
@@ -79,6 +81,11 @@ class FreshModel:
         finish(Outputs([array[:rows] for array in self._ready.arrays], len(calls)))
 
 
+def a_record() -> Record:
+    """A record that nobody reads, at the price of any other."""
+    return Record(memoryview(bytearray(ROW_CELLS * 8)).cast("q"))
+
+
 def outputs(rows: int) -> Outputs:
     """Labels and scores of as many one-row calls, as `digits` gives them; seeded."""
     scores = np.random.default_rng(1).dirichlet(np.ones(CLASSES), rows).astype(np.float32)
@@ -88,18 +95,18 @@ def outputs(rows: int) -> Outputs:
 async def staged(kind: str, whole: Replica, stack: AsyncExitStack) -> Replica:
     """The replica with everything beyond `kind` switched off."""
     if kind == "lane":
-        return replace(whole, intake=CannedIntake(whole.flow, Policy()))
+        return replace(whole, intake=CannedIntake(whole.flow, Policy(), a_record()))
     if kind == "decode":
         return _with_flow(whole, ReadyFlow(whole.flow))
     model = ReadyModel() if kind == "batch" else FreshModel()
-    batcher = Batcher(model.run, BatchingPolicy(max_rows=MAX_ROWS))
+    batcher = Batcher(model.run, BatchingPolicy(max_rows=MAX_ROWS), a_record())
     await stack.enter_async_context(batcher)
     batchers: dict[Version, Batcher] = {whole.flow.find("digits", None): batcher}
     return _with_flow(whole, Flow(whole.flow.models, batchers))
 
 
 def _with_flow(whole: Replica, flow: Flow) -> Replica:
-    return replace(whole, flow=flow, intake=Intake(flow, Policy()))
+    return replace(whole, flow=flow, intake=Intake(flow, Policy(), a_record()))
 
 
 async def serve(kind: str, models: Path, port: int) -> None:

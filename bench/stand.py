@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.launch import Rung, Server, serving
 from bench.requests import Target
-from bench.wrk import Generator, Window
+from bench.wrk import Generator, Traffic, Window
 
 BODIES = 1500  # distinct ones: more than any cache of recent requests would hold by chance
 
@@ -32,6 +32,10 @@ class Effort:
     connections: tuple[int, ...] = (1, 16, 64, 256)
     open_window_s: float = 5.0
     memory_requests: int = 2_000_000
+    telemetry_groups: int = 15
+    starts: int = 3  # of the gateway that knows many models
+    turns: int = 7  # of loading, reloading and unloading each model
+    trials: int = 5  # of killing, stopping and replacing replicas
 
 
 QUICK = Effort(
@@ -42,6 +46,10 @@ QUICK = Effort(
     connections=(1, 64),
     open_window_s=2.0,
     memory_requests=200_000,
+    telemetry_groups=5,
+    starts=1,
+    turns=1,
+    trials=1,
 )
 
 
@@ -56,9 +64,9 @@ class Stand:
     models: Path
     digits: Target
 
-    def serving(self, rung: Rung) -> AbstractContextManager[Server]:
-        """Run `rung` on the server's processor until the block ends."""
-        return serving(rung, self.digits, self.server_cpu, self.scratch)
+    def serving(self, rung: Rung, *, is_free: bool = False) -> AbstractContextManager[Server]:
+        """Run `rung` until the block ends: on the server's processor, or, if free, on any."""
+        return serving(rung, self.digits, None if is_free else self.server_cpu, self.scratch)
 
     def load(
         self,
@@ -67,13 +75,24 @@ class Stand:
         window_s: float | None = None,
         *,
         names_itself: bool = False,
+        is_free: bool = False,
     ) -> Window:
         """One closed-loop window of `digits` requests."""
-        effort = self.effort
-        window_s = effort.window_s if window_s is None else window_s
-        target = replace(self.digits, names_itself=names_itself)
-        generator = Generator(self.generator_cpu, target, effort.warmup_s, window_s)
+        window_s = self.effort.window_s if window_s is None else window_s
+        generator = self._generator(window_s, is_free)
+        if names_itself:
+            generator = replace(generator, target=replace(self.digits, names_itself=True))
         return generator.measure(server, connections)
+
+    def traffic(
+        self, port: int, connections: int, *, is_free: bool = False
+    ) -> AbstractContextManager[Traffic]:
+        """Send `digits` requests until the block ends, and count those that fail."""
+        return self._generator(self.effort.window_s, is_free).traffic(port, connections)
+
+    def _generator(self, window_s: float, is_free: bool) -> Generator:
+        cpu = None if is_free else self.generator_cpu
+        return Generator(cpu, self.digits, self.effort.warmup_s, window_s)
 
 
 def two_processors() -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Closed-loop load by wrk, pinned to the generator's processor.
 
-Job    run one warm-up and one measured window against a server, and say what it cost both.
+Job    run one warm-up and one measured window against a server, and say what it cost both;
+       or keep a server busy while something is done to it, and count what fails.
 Never  hides an error: a window with a failed request raises.
 
 wrk sends the next request when the last is answered, so its latencies describe a full
@@ -9,8 +10,11 @@ pipeline, not arrivals: bench/openloop.py measures those.
 
 import json
 import os
+import signal
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -20,6 +24,9 @@ from bench.requests import Target
 
 SCRIPT = Path(__file__).with_name("post.lua")
 MARK = "bench "  # what done() in post.lua puts before its JSON
+FAULTS = ("connect", "read", "write", "status", "timeout")
+PATIENCE_S = 600  # what traffic lasts at most, and how long one of its requests may wait
+END_S = 30.0
 
 
 class LoadFailed(RuntimeError):
@@ -54,6 +61,12 @@ class Tally:
     duration_s: float
     p50_s: float
     p99_s: float
+    faults: Mapping[str, int] = field(default_factory=dict)  # by their kind, those that happened
+
+    @property
+    def failed(self) -> int:
+        """How many requests were cut off, answered with an error, or never connected."""
+        return sum(self.faults.values())
 
 
 def parse(output: str) -> Tally:
@@ -61,25 +74,48 @@ def parse(output: str) -> Tally:
 
     Raises: LoadFailed when there is none, when any request failed, or none was answered.
     """
+    tally = tally_of(output)
+    if tally.faults:
+        raise LoadFailed(f"wrk saw errors in {tally.requests} requests: {tally.faults}")
+    return tally
+
+
+def tally_of(output: str) -> Tally:
+    """The same, of a server that may fail.
+
+    Raises: LoadFailed when there is no such line, or no request was answered.
+    """
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if len(lines) != 1:
         raise LoadFailed(f"wrk gave no summary: {output!r}")
     said = json.loads(lines[0].removeprefix(MARK))
-    faults = {name: said[name] for name in ("connect", "read", "write", "status", "timeout")}
-    if any(faults.values()):
-        raise LoadFailed(f"wrk saw errors in {said['requests']} requests: {faults}")
+    faults = {name: said[name] for name in FAULTS if said[name]}
     if not said["requests"]:
         raise LoadFailed("wrk got no answer at all")
-    return Tally(
-        said["requests"], said["duration_us"] / 1e6, said["p50_us"] / 1e6, said["p99_us"] / 1e6
-    )
+    duration_s, p50_s, p99_s = (said[name] / 1e6 for name in ("duration_us", "p50_us", "p99_us"))
+    return Tally(said["requests"], duration_s, p50_s, p99_s, faults)
+
+
+class Traffic:
+    """wrk without an end of its own."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def end(self) -> Tally:
+        """Stop sending, and say what came of all requests. Raises: LoadFailed."""
+        self._process.send_signal(signal.SIGINT)
+        output, complaints = self._process.communicate(timeout=END_S)
+        if self._process.returncode:
+            raise LoadFailed(f"wrk ended with {self._process.returncode}: {output}{complaints}")
+        return tally_of(output)
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """wrk on one processor, sending one kind of request."""
+    """wrk on one processor, or on any, sending one kind of request."""
 
-    cpu: int
+    cpu: int | None
     target: Target
     warmup_s: float
     window_s: float
@@ -101,16 +137,35 @@ class Generator:
             generator_ratio,
         )
 
-    def _run(self, server: Server, connections: int, duration_s: float) -> tuple[Tally, float]:
+    @contextmanager
+    def traffic(self, port: int, connections: int) -> Iterator[Traffic]:
+        """Keep so many connections busy until the block ends, whatever becomes of requests.
+
+        A request that waits is no failure, however long it does.
+        """
+        command = self._command(port, connections, PATIENCE_S, "--timeout", f"{PATIENCE_S}s")
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                yield Traffic(process)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def _command(self, port: int, connections: int, duration_s: float, *options: str) -> list[str]:
         if self.target.bodies is None:
             raise ValueError("wrk sends bodies here; GET has none")
-        url = f"http://127.0.0.1:{server.port}{self.target.path}"
+        url = f"http://127.0.0.1:{port}{self.target.path}"
         # wrk takes whole seconds; "1s" is its least.
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_s))}s"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_s))}s", *options]
         command += ["-s", str(SCRIPT), url, "--", str(self.target.bodies), self.target.path]
         command += ["ids"] * self.target.names_itself
+        return pinned(command, self.cpu)
+
+    def _run(self, server: Server, connections: int, duration_s: float) -> tuple[Tally, float]:
+        command = self._command(server.port, connections, duration_s)
         before, started = os.times(), perf_counter()
-        command = pinned(command, self.cpu)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         elapsed_s, after = perf_counter() - started, os.times()
         if done.returncode:

@@ -10,6 +10,9 @@ GatewayError
 |   +-- Overloaded          no room for anybody
 |   +-- NotReady            the model is not loaded yet
 |   +-- Draining            this replica is going away
+|   +-- Unauthenticated     who asks is not known
+|   +-- Forbidden           who asks may not
+|   +-- CannotPrepare       a version cannot be loaded; nothing was changed
 +-- Failed              we tried; the work is lost
     +-- ClientGone          nobody is left to hear the answer
     +-- DeadlineExceeded    the answer would be too late to matter
@@ -68,6 +71,18 @@ class NotReady(Rejected):
 
 class Draining(Rejected):
     code = "draining"
+
+
+class Unauthenticated(Rejected):
+    code = "unauthenticated"
+
+
+class Forbidden(Rejected):
+    code = "forbidden"
+
+
+class CannotPrepare(Rejected):
+    code = "cannot_prepare"
 
 
 class ClientGone(Failed):

@@ -10,20 +10,27 @@ Everything here is synchronous: rooms hand over by plain calls, and nobody waits
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.batch.batcher import Batcher
 from gateway.core.versions import canonical_version
 from gateway.errors import NotReady, UnknownModel, UnknownVersion
 from gateway.types import Call, Version
 
+_UNKNOWN = "Request for unknown model:"  # clients look for it, whatever follows
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model: the version that answers by default, and all that can be asked for."""
+    """One known model.
 
-    default: Version
+    `default` answers where no version is asked for; None: nothing does. `unready` are
+    reasons, by canonical version, for what is known and cannot be asked.
+    """
+
+    default: Version | None
     versions: Mapping[str, Version]  # by canonical version, ascending
+    unready: Mapping[str, str] = field(default_factory=dict)
 
 
 class Flow:
@@ -33,17 +40,28 @@ class Flow:
         self.models = models  # replaced whole, never changed
         self._batchers = batchers
 
+    def replace(self, models: Mapping[str, Served], batchers: Mapping[Version, Batcher]) -> None:
+        """Answer by another table from now on: who asks sees all of the old, or all of the new."""
+        self.models = models
+        self._batchers = batchers
+
     def find(self, model: str, version: str | None) -> Version:
-        """Return the version that answers. Raises: UnknownModel, UnknownVersion."""
+        """Return the version that answers. Raises: UnknownModel, UnknownVersion, NotReady."""
         served = self.models.get(model)
         if served is None:
-            raise UnknownModel(f"Request for unknown model: '{model}' is not found")
+            raise UnknownModel(f"{_UNKNOWN} '{model}' is not found")
         if version is None:
+            if served.default is None:
+                raise _nothing_by_default(model, served)
             return served.default
-        found = served.versions.get(canonical_version(version))
+        canonical = canonical_version(version)
+        found = served.versions.get(canonical)
         if found is None:
-            raise UnknownVersion(
-                f"Request for unknown model: '{model}' version {version} is not found"
+            reason = served.unready.get(canonical)
+            if reason is None:
+                raise UnknownVersion(f"{_UNKNOWN} '{model}' version {version} is not found")
+            raise NotReady(
+                f"{_UNKNOWN} '{model}' version {version} is not at ready state: {reason}"
             )
         return found
 
@@ -54,3 +72,13 @@ class Flow:
             call.fail(NotReady(f"model '{call.version.model}' is not loaded"))
         else:
             batcher.offer(call)
+
+
+def _nothing_by_default(model: str, served: Served) -> NotReady:
+    reason = "; ".join(f"version {version}: {why}" for version, why in served.unready.items())
+    if served.versions:
+        ready = ", ".join(served.versions)
+        what = f"has no version at ready state that answers by default, only {ready} when asked for"
+    else:
+        what = "has no available versions"
+    return NotReady(f"{_UNKNOWN} '{model}' {what}" + (f": {reason}" if reason else ""))

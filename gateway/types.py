@@ -59,11 +59,18 @@ class Version:
 
 @dataclass(slots=True, eq=False)
 class Outputs:
-    """The outputs of one execution, shared by the calls whose rows they hold."""
+    """The outputs of one execution, shared by the calls whose rows they hold.
+
+    Units: what it took, in nanoseconds, to join the rows, to run the model, and to check
+    what came out.
+    """
 
     arrays: Sequence[Array]  # in the order of the signature
     calls: int  # that share them
     texts: Any = None  # the encoder's own, made at most once an execution
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +96,7 @@ class Call:
     stop: int = 0
     error: Exception | None = None
     done: bool = False
+    is_part: bool = False  # of a larger call, which its client knows
 
     def answer(self, outputs: Outputs, start: int, stop: int) -> None:
         """Give the call its rows of `outputs`, unless it is done already."""

@@ -1,7 +1,8 @@
-"""Hand-written doubles for the batcher's two neighbours: the model and the client.
+"""Hand-written doubles for the batcher's neighbours: the model, the client, who counts.
 
-Job    a model that doubles its rows at a cost in virtual time, and a client that keeps what
-       it heard. A row is one FP32 number, repeated over the width of its shape class.
+Job    a model that doubles its rows at a cost in virtual time, a client that keeps what
+       it heard, a telemetry row of one's own, and a list of what was refused.
+       A row of a call is one FP32 number, repeated over the width of its shape class.
 Never  a stand-in for ONNX Runtime: tests/test_fakes.py holds the model against a real one.
 """
 
@@ -15,6 +16,8 @@ from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy
 from gateway.core.stacking import stack
 from gateway.errors import ModelFailed
+from gateway.observe.layout import ROW_CELLS
+from gateway.observe.record import Record
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec, Version
 
 TWICE = Version(
@@ -74,6 +77,10 @@ def answer_of(call: Call) -> Answer:
     return first_column(call.outputs.arrays[0][call.start : call.stop])
 
 
+def untold(_call: Call, _outputs: Outputs) -> None:
+    """Hear of a split call that is about to be answered, and tell nobody."""
+
+
 class FakeModel:
     """Doubles every row after `cost_s`, and remembers what it was given and when."""
 
@@ -128,6 +135,29 @@ class Client:
         return [answer_of(call) for call in self.heard]
 
 
+class Tallied:
+    """Keeps what it was told of requests that got an error."""
+
+    def __init__(self) -> None:
+        self.refused: list[tuple[str, float, int]] = []
+
+    def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
+        self.refused.append((code, elapsed_s, rows))
+
+    def codes(self) -> list[str]:
+        return [code for code, _, _ in self.refused]
+
+
+def a_row() -> memoryview:
+    """Return a telemetry row that nobody else knows."""
+    return memoryview(bytearray(ROW_CELLS * 8)).cast("q")
+
+
+def a_record() -> Record:
+    """Return a record that nobody reads."""
+    return Record(a_row())
+
+
 def batcher_for(model: FakeModel, policy: Policy) -> Batcher:
     """Return a batcher that lives in the time of the running loop."""
-    return Batcher(model.run, policy, now)
+    return Batcher(model.run, policy, a_record(), now)

@@ -10,11 +10,15 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-_OPSETS = [helper.make_opsetid("", 17)]
+OPSET = 17
+_OPSETS = [helper.make_opsetid("", OPSET)]
 _IR_VERSION = 8
 
 Axes = Sequence[str | int]
 Tensor = tuple[str, int, Axes]  # name, element type, axes
+
+X: Tensor = ("x", TensorProto.FLOAT, ["rows", 2])
+Y: Tensor = ("y", TensorProto.FLOAT, ["rows", 2])
 
 
 def save(
@@ -138,3 +142,106 @@ def sequence(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=_OPSETS, ir_version=_IR_VERSION), path)
     return path
+
+
+# Hostile ones: nobody means well who serves these, and none may harm a gateway.
+
+
+def of_opset(path: Path, opset: int, ir_version: int = _IR_VERSION) -> Path:
+    """y = x + x, stamped with versions that may be unknown."""
+    model = onnx.load(twice(path))
+    model.opset_import[0].version = opset
+    model.ir_version = ir_version
+    onnx.save(model, path)
+    return path
+
+
+def hangs(path: Path, turns: int = 1 << 40) -> Path:
+    """y = x, FP32 [rows, 2], after `turns` turns of a loop."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["goes_on"]),
+            helper.make_node("Neg", ["before"], ["after"]),
+        ],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, ["rows", 2]),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, ["rows", 2]),
+        ],
+    )
+    constants = [
+        helper.make_tensor("turns", TensorProto.INT64, [], [turns]),
+        helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+    ]
+    node = helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)
+    return save(path, [node], [X], [Y], constants)
+
+
+def eats_memory(path: Path, elements: int = 1 << 38) -> Path:
+    """y = x, FP32 [rows, 2], by way of a tensor of `elements` numbers a row."""
+    wide = helper.make_tensor("wide", TensorProto.INT64, [2], [1, elements])
+    row = helper.make_tensor("row", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "row"], ["sum"], keepdims=1),
+        helper.make_node("Expand", ["sum", "wide"], ["much"]),
+        helper.make_node("ReduceMin", ["much"], ["least"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["least", "least"], ["zero"]),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    return save(path, nodes, [X], [Y], [wide, row])
+
+
+def overflows_the_stack(path: Path, depth: int = 12_000) -> Path:
+    """y = x, through functions that call each other so deep that opening it is a SIGSEGV.
+
+    ONNX Runtime looks into functions by recursion, without a bound.
+    """
+    own = "deep"
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(own, 1)]
+    calls = [
+        helper.make_function(
+            own, f"f{at}", ["a"], ["b"], [helper.make_node(f"f{at + 1}", ["a"], ["b"], domain=own)],
+            opsets,
+        )
+        for at in range(depth)
+    ]  # fmt: skip
+    last = helper.make_node("Identity", ["a"], ["b"])
+    calls.append(helper.make_function(own, f"f{depth}", ["a"], ["b"], [last], opsets))
+    graph = helper.make_graph(
+        [helper.make_node("f0", ["x"], ["y"], domain=own)],
+        "deep",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 2])],
+    )
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, functions=calls)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def divides(path: Path) -> Path:
+    """y = x / x, FP32 [rows, 2]: NaN where x is 0."""
+    node = helper.make_node("Div", ["x", "x"], ["y"])
+    return save(path, [node], [X], [Y])
+
+
+def truncated(path: Path) -> Path:
+    """Half of a model's file."""
+    content = twice(path).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+def with_external_weights(path: Path, location: str) -> Path:
+    """y = x + w, FP32 [rows, 2], whose `w` lies in the file `location`."""
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": "0", "length": "8"}.items():
+        weights.external_data.add(key=key, value=value)
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    return save(path, [node], [X], [Y], [weights])

@@ -14,7 +14,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ import httpx
 
 ROOT = Path(__file__).parents[1]
 WATCHDOG_S = 30.0  # for any one wait; on a busy machine too this is an age
+_MANAGED = re.compile(r"managed on (https?)://127\.0\.0\.1:([0-9]+)\n")
 _SERVING = re.compile(r"serving .* on (https?)://127\.0\.0\.1:([0-9]+)\n")
 
 
@@ -111,12 +114,13 @@ class Wire:
 
 
 class Server:
-    """A gateway that serves."""
+    """A gateway that serves: its supervisor is `process`."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, scheme: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], said: "Said", log: Path) -> None:
         self.process = process
-        self.port = port
-        self.scheme = scheme
+        self.port = said.port
+        self.scheme = said.scheme
+        self.admin_url = said.admin_url
         self._log = log
 
     def connect(self) -> Wire:
@@ -141,6 +145,33 @@ class Server:
         url = f"{self.scheme}://127.0.0.1:{self.port}"
         return httpx.Client(base_url=url, timeout=WATCHDOG_S, trust_env=False, **options)
 
+    def admin(self) -> httpx.Client:
+        """A client of the management port."""
+        return httpx.Client(
+            base_url=self.admin_url, timeout=WATCHDOG_S, trust_env=False, verify=False
+        )
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Ask which processes serve: slot, pid, state …"""
+        with self.admin() as admin:
+            found: list[dict[str, Any]] = admin.get("/admin/v1/replicas").json()["replicas"]
+            return found
+
+    def wait_for_replicas(self, count: int, without: AbstractSet[int] = frozenset()) -> None:
+        """Wait until so many serve, none of them one of `without`."""
+        latest = time.monotonic() + WATCHDOG_S
+        while True:
+            pids = {one["pid"] for one in self.replicas() if one["state"] == "serving"}
+            if len(pids) == count and not pids & without:
+                return
+            assert time.monotonic() < latest, self.replicas()
+
+    def index(self) -> list[dict[str, Any]]:
+        """Ask the data port what it knows of each version."""
+        with self.client() as client:
+            found: list[dict[str, Any]] = client.post("/v2/repository/index").json()
+            return found
+
     def stop(self) -> int:
         """Ask the process to end; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -158,14 +189,26 @@ class Server:
         return self._log.read_text()
 
     def rss_bytes(self) -> int:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        """Return the resident memory of the replicas together."""
+        pids = [one["pid"] for one in self.replicas()]
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a gateway says of itself when it starts."""
+
+    scheme: str
+    port: int
+    admin_url: str
 
 
 @contextmanager
 def serving(models: Path, folder: Path, **settings: object) -> Iterator[Server]:
     """Serve `models` from `folder`; `limits__max_rank=2` sets `limits.max_rank`."""
     log = folder / "stderr.txt"
+    settings = {"replicas": 1, "admin_port": 0} | settings
     with (
         log.open("w") as complaints,
         subprocess.Popen(
@@ -178,8 +221,7 @@ def serving(models: Path, folder: Path, **settings: object) -> Iterator[Server]:
         ) as process,
     ):
         try:
-            scheme, port = _announced(process, log)
-            yield Server(process, port, scheme, log)
+            yield Server(process, _announced(process, log), log)
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -189,15 +231,16 @@ def serving(models: Path, folder: Path, **settings: object) -> Iterator[Server]:
                 process.kill()
 
 
-def _announced(process: subprocess.Popen[str], log: Path) -> tuple[str, int]:
+def _announced(process: subprocess.Popen[str], log: Path) -> Said:
     assert process.stdout is not None
     watchdog = threading.Timer(2 * WATCHDOG_S, process.kill)
     watchdog.start()
-    line = process.stdout.readline()
+    lines = [process.stdout.readline() for _ in range(2)]
     watchdog.cancel()
-    found = _SERVING.fullmatch(line)
-    assert found is not None, line + log.read_text()
-    return found[1], int(found[2])
+    managed, serving = _MANAGED.fullmatch(lines[0]), _SERVING.fullmatch(lines[1])
+    assert managed is not None, "".join(lines) + log.read_text()
+    assert serving is not None, "".join(lines) + log.read_text()
+    return Said(serving[1], int(serving[2]), f"{managed[1]}://127.0.0.1:{managed[2]}")
 
 
 def _environment(settings: dict[str, object]) -> dict[str, str]:

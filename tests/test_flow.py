@@ -1,5 +1,7 @@
 """The life of a call on one page: who is asked, who answers, who is refused."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from gateway.core.batching import Policy
@@ -35,12 +37,82 @@ def test_an_unknown_version_is_named(version: str) -> None:
         Flow(MODELS, {}).find("digits", version)
 
 
-def test_models_are_replaced_whole() -> None:
-    flow = Flow(MODELS, {})
-    flow.models = {"digits": Served(ONE, {"1": ONE})}
-    assert flow.find("digits", None) is ONE
+UNREADY = {
+    "digits": Served(ONE, {"1": ONE}, {"2": "it killed a replica"}),
+    "cancer": Served(None, {}, {"1": "unloaded", "2": "a bad checksum"}),
+    "empty": Served(None, {}),
+    "chosen": Served(None, {"1": ONE}, {"2": "quarantined"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "words"),
+    [
+        ("digits", "2", "'digits' version 2 is not at ready state: it killed a replica"),
+        ("digits", "02", "'digits' version 02 is not at ready state: it killed a replica"),
+        ("cancer", "1", "'cancer' version 1 is not at ready state: unloaded"),
+        (
+            "cancer",
+            None,
+            "'cancer' has no available versions: version 1: unloaded; version 2: a bad checksum",
+        ),
+        ("empty", None, "'empty' has no available versions"),
+        (
+            "chosen",
+            None,
+            (
+                "'chosen' has no version at ready state that answers by default, "
+                "only 1 when asked for: version 2: quarantined"
+            ),
+        ),
+    ],
+)
+def test_what_is_known_and_not_ready_says_why(model: str, version: str | None, words: str) -> None:
+    with pytest.raises(NotReady) as caught:
+        Flow(UNREADY, {}).find(model, version)
+    assert str(caught.value) == f"Request for unknown model: {words}"
+
+
+def test_a_version_beside_one_that_is_not_ready_answers() -> None:
+    flow = Flow(UNREADY, {})
+    assert flow.find("digits", None) is flow.find("digits", "1") is flow.find("chosen", "1") is ONE
     with pytest.raises(UnknownVersion):
-        flow.find("digits", "2")
+        flow.find("cancer", "3")
+
+
+def test_the_table_is_replaced_whole() -> None:
+    async def scene() -> tuple[list[Answer], list[list[float]], list[list[float]]]:
+        client, old, new = Client(), FakeModel(), FakeModel()
+        async with batcher_for(old, Policy()) as first, batcher_for(new, Policy()) as second:
+            flow = Flow({"digits": Served(ONE, {"1": ONE})}, {ONE: first})
+            call = client.call(1)
+            call.version = flow.find("digits", None)
+            flow.infer(call)
+            flow.replace({"digits": Served(TWO, {"2": TWO})}, {TWO: second})
+            with pytest.raises(UnknownVersion):
+                flow.find("digits", "1")
+            call = client.call(2)
+            call.version = flow.find("digits", None)
+            flow.infer(call)
+        return sorted(client.answers(), key=str), old.batches, new.batches
+
+    assert play(scene) == ([[2], [4]], [[1]], [[2]])
+
+
+class Huge(dict[str, Served]):
+    """A table that nobody may walk."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("a request looked at every model")
+
+    keys = items = values = __iter__  # type: ignore[assignment]  # may not be called at all
+
+
+def test_a_request_looks_at_its_own_model_alone() -> None:
+    flow = Flow(Huge({f"model-{n}": Served(ONE, {"1": ONE}) for n in range(1000)}), {})
+    assert flow.find("model-999", None) is flow.find("model-0", "1") is ONE
+    with pytest.raises(UnknownModel):
+        flow.find("model-1000", None)
 
 
 def test_a_call_for_a_version_that_is_not_loaded_is_refused() -> None:

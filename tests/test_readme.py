@@ -1,8 +1,11 @@
 """What the README shows a newcomer is what a newcomer gets."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,3 +57,45 @@ def test_the_first_request_gets_the_answer_that_is_shown(server: Server) -> None
     came, scores = without_scores(json.loads(result.stdout))
     assert came == shown
     assert scores == pytest.approx(shown_scores, rel=1e-3, abs=1e-6)
+
+
+def told(story: str) -> list[tuple[str, str]]:
+    """Part a terminal's text into commands and what each of them printed."""
+    parts = re.split(r"^\$ (.*)\n", story, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.slow
+def test_versions_come_and_go_as_it_is_told(tmp_path: Path) -> None:
+    """Each command is run, in a folder like ours, and prints what the README shows."""
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    readme = ROOT / "README.md"
+    story = block(readme, "versions") + block(readme, "refused-version")
+    with serving(Path("models"), tmp_path, replicas=2) as server:
+        addresses = {
+            "http://127.0.0.1:8080": f"http://127.0.0.1:{server.port}",
+            ".venv/bin/gateway models": f"{sys.executable} -m gateway models"
+            f" --gateway {server.admin_url}",
+        }
+        for command, expected in told(story):
+            line = command
+            for ours, theirs in addresses.items():
+                line = line.replace(ours, theirs)
+            ran = subprocess.run(
+                ["sh", "-c", line],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=WATCHDOG_S,
+                check=False,
+            )
+            # the terminal's own line ends; curl prints none
+            assert _plain(ran.stdout) == _plain(expected), command
+
+
+def _plain(text: str) -> list[str]:
+    """Lines without trailing blanks, and digests of models built on another machine alike."""
+    lines = (re.sub(r"\b[0-9a-f]{12}\b", "<digest>", line).rstrip() for line in text.splitlines())
+    return [re.sub(r"\b(inline|thread) +[0-9]+", "<placement>", line) for line in lines]

@@ -13,8 +13,8 @@ most as many executions as there are free executors. An inline execution ends be
 `_start` returns and wakes the next `_pump`, which the loop runs after it has looked
 at its sockets again: between two inline batches everybody else gets a turn.
 
-A batch that fails is cut in halves, which go before all else, one execution a turn,
-until the guilty call is alone; only that one gets the error. Halves obey deadlines.
+batch/running.py holds what runs, and the halves of batches that failed, which go before
+all else.
 
 One alarm per batcher stands at the earliest deadline of all that waits or runs, so a
 hung executor hangs nobody.
@@ -23,21 +23,20 @@ hung executor hangs nobody.
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 from gateway.batch.alarm import Alarm
-from gateway.batch.failures import log_listener, model_failure, queue_full, too_many_shapes
+from gateway.batch.failures import queue_full, too_many_shapes
+from gateway.batch.recording import Recording
+from gateway.batch.running import Finish, Run, Running
 from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
 from gateway.core.stacking import split
 from gateway.errors import DeadlineExceeded, Draining
-from gateway.types import Call, Outputs
+from gateway.types import Call
 
-Finish = Callable[[Outputs | Exception], None]
-Run = Callable[[Sequence[Call], Finish], None]
+__all__ = ["Batcher", "Finish", "Run", "Statistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +45,19 @@ class Statistics:
     running: int  # executions in flight
 
 
-class _Batch:
-    """Calls in one execution, known by identity."""
-
-    __slots__ = ("calls",)
-
-    def __init__(self, calls: list[Call]) -> None:
-        self.calls = calls
-
-
 class Batcher:
     """Every call offered is answered exactly once, alone or in company.
 
-    Mutable state: `_arrived` (this tick's calls), `_backlog`, `_halves`, `_running`,
+    Mutable state: `_arrived` (this tick's calls), `_backlog`, `_running`,
     `_waiting_rows`, two timers, `_is_awake` (a pump is scheduled) and `_is_closing`.
     """
 
     def __init__(
-        self, run: Run, policy: Policy, clock: Callable[[], float] = time.monotonic
+        self,
+        run: Run,
+        policy: Policy,
+        record: Recording,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`run(calls, finish)` starts an execution and calls finish once, at once or
         later, with the outputs of all rows in order or with an exception.
@@ -73,8 +67,7 @@ class Batcher:
         self._clock = clock
         self._arrived: list[Call] = []
         self._backlog = Backlog()
-        self._halves: deque[list[Call]] = deque()
-        self._running: set[_Batch] = set()
+        self._running = Running(record, clock, self._follow)
         self._waiting_rows = 0
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
@@ -136,14 +129,15 @@ class Batcher:
         self._wake()
 
     def statistics(self) -> Statistics:
-        return Statistics(self._waiting_rows, len(self._running))
+        return Statistics(self._waiting_rows, len(self._running.batches))
 
     def _enqueue(self) -> None:
         """Put this tick's calls into the backlog, the large ones in parts."""
         arrived, self._arrived = self._arrived, []
         most = self._policy.max_rows
         for call in arrived:
-            for part in [call] if call.rows <= most or call.done else split(call, most):
+            is_whole = call.rows <= most or call.done
+            for part in [call] if is_whole else split(call, most, self._running.complete):
                 if not self._backlog.push(part):
                     part.fail(too_many_shapes())
         self._waiting_rows = self._backlog.rows() + sum([call.rows for call in self._arrived])
@@ -165,22 +159,22 @@ class Batcher:
             self._waiting_rows = 0
             self._expire([call for call in calls if call.deadline <= now])
             if live := [call for call in calls if not call.done]:
-                self._start(live)
+                self._running.start(self._run, live, now)
         else:
             self._start_queued(now)
-        is_empty = not (self._waiting_rows or self._has_wanted_batch() or self._halves)
-        if self._is_closing and is_empty and not self._drained.done():
+        if self._is_closing and not self._drained.done() and not self._is_needed():
             self._drained.set_result(None)
 
-    def _has_wanted_batch(self) -> bool:
-        """Say whether anybody still waits for what runs: a hung executor holds no drain."""
-        return any(not call.done for batch in self._running for call in batch.calls)
+    def _is_needed(self) -> bool:
+        running = self._running
+        return bool(self._waiting_rows or running.halves) or running.is_wanted()
 
     def _may_skip_queue(self) -> bool:
         """Say whether this tick's calls are all there is, and make one execution."""
         arrived = self._arrived
         policy = self._policy
-        if not arrived or self._running or self._halves or policy.max_wait_s:
+        running = self._running
+        if not arrived or running.batches or running.halves or policy.max_wait_s:
             return False
         if self._waiting_rows > policy.max_rows:
             return False
@@ -193,16 +187,16 @@ class Batcher:
 
     def _start_queued(self, now: float) -> None:
         self._enqueue()
-        for _ in range(self._policy.max_running - len(self._running)):
+        for _ in range(self._policy.max_running - len(self._running.batches)):
             batch = self._next(now)
             if not batch:
                 break
-            self._start(batch)
+            self._running.start(self._run, batch, now)
 
     def _next(self, now: float) -> list[Call]:
         """Take the calls of the next execution; none if there is nothing to start."""
-        while self._halves:
-            half = self._halves.popleft()
+        while self._running.halves:
+            half = self._running.halves.popleft()
             self._expire([call for call in half if call.deadline <= now])
             if live := [call for call in half if not call.done]:
                 return live
@@ -219,43 +213,12 @@ class Batcher:
         return []
 
     def _choose(self, now: float) -> Queue | Wait | Hold:
-        return self._backlog.next(now, len(self._running), self._policy)
+        return self._backlog.next(now, len(self._running.batches), self._policy)
 
-    def _start(self, calls: list[Call]) -> None:
-        batch = _Batch(calls)
-        self._running.add(batch)
-        finish = partial(self._finish, batch)
-        try:
-            self._run(calls, finish)
-        except Exception as error:  # noqa: BLE001 - an executor may raise anything
-            finish(error)
-
-    def _finish(self, batch: _Batch, result: Outputs | Exception) -> None:
-        if batch not in self._running:
-            return  # a second word about the same batch, or one after closing
-        self._running.discard(batch)
-        if isinstance(result, Outputs):
-            start = 0
-            for call in batch.calls:
-                stop = start + call.rows
-                try:
-                    call.answer(result, start, stop)
-                except Exception as error:  # noqa: BLE001 - it must not; its batchmates shall not know
-                    log_listener(error)
-                start = stop
-        else:
-            self._blame(batch.calls, result)
-        if self._waiting_rows or self._halves or self._is_closing:
+    def _follow(self) -> None:
+        """After an execution: go on with what waits."""
+        if self._waiting_rows or self._running.halves or self._is_closing:
             self._wake()
-
-    def _blame(self, calls: list[Call], error: Exception) -> None:
-        """Fail the only call of a batch; halve any other batch to find the guilty one."""
-        if len(calls) == 1:
-            calls[0].fail(model_failure(error))
-            return
-        middle = len(calls) // 2
-        self._halves.append(calls[:middle])
-        self._halves.append(calls[middle:])
 
     def _expire(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -268,24 +231,17 @@ class Batcher:
         expired = self._backlog.sweep(now)
         self._waiting_rows = self._backlog.rows()
         self._expire(expired)
-        for call in self._in_hand():
+        for call in self._running.in_hand():
             if call.deadline <= now:
                 call.fail(DeadlineExceeded("Request timeout expired during execution"))
-        running = [call.deadline for call in self._in_hand() if not call.done]
+        running = [call.deadline for call in self._running.in_hand() if not call.done]
         self._alarm.set(min([self._backlog.earliest(), *running]))
         if self._is_closing:
             self._wake()
 
-    def _in_hand(self) -> list[Call]:
-        """Return the calls that run or were in a batch that failed."""
-        batches = [*(batch.calls for batch in self._running), *self._halves]
-        return [call for calls in batches for call in calls]
-
     def _abandon(self) -> None:
-        left = [*self._arrived, *self._backlog.empty(), *self._in_hand()]
+        left = [*self._arrived, *self._backlog.empty(), *self._running.abandon()]
         self._arrived = []
-        self._running.clear()
-        self._halves.clear()
         self._waiting_rows = 0
         self._alarm.cancel()
         for call in left:

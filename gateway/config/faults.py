@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from gateway.config.tables import Table
+from gateway.config.kinds import Table
 
 Fault = tuple[str, str]  # (path, what is wrong)
 _MAX_SHOWN_CHARS = 60

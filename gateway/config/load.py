@@ -24,6 +24,7 @@ from gateway.config.tables import Config
 from gateway.config.unbuilt import refusals
 
 _PREFIX = "GATEWAY_"
+_NOT_SETTINGS = {"GATEWAY_ADMIN_TOKEN"}  # the command line's own: what it shows a gateway
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -68,7 +69,8 @@ def _put_environment(
     faults: list[Fault],
 ) -> None:
     known = {_PREFIX + path.upper().replace(".", "__"): (path, key) for path, key in keys(Config)}
-    for name in sorted(name for name in environ if name.startswith(_PREFIX)):
+    named = {name for name in environ if name.startswith(_PREFIX)} - _NOT_SETTINGS
+    for name in sorted(named):
         if name not in known:
             faults.append((name, unknown("variable", name, list(known))))
             continue

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from gateway.config.faults import ConfigError, faults_of
-from gateway.config.tables import Count, NotNegative, Table
+from gateway.config.kinds import Count, NotNegative, Table
 from gateway.repository.settings import BatchingSettings, ExecutionSettings, ModelSettings
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -1,75 +1,73 @@
 """Tables: every key of `gateway.toml`, its type, its bounds and its default.
 
 Job    the one list of settings; an empty file is this with its defaults.
-Life   a frozen tree.
+Life   a frozen tree; as JSON it reaches every replica, secrets and all.
 Never  lenient: an unknown key or a value of another type is a fault.
 
 Units are in the names. `max_` is inclusive.
 """
 
 import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+from gateway.config.kinds import (
+    AnyPath,
+    Count,
+    Host,
+    Hosts,
+    Names,
+    NotNegative,
+    Port,
+    Positive,
+    Ratio,
+    Secrets,
+    Table,
+    Text,
+    Tokens,
+)
 
-
-def _path(value: object) -> object:
-    if value == "":
-        raise ValueError("must name a path")  # Path("") would silently be "."
-    return Path(value) if isinstance(value, str) else value
-
-
-def _host(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        # What looks like a number and is no address ("10.0.0.256") is no name either.
-        numeric = value.rstrip(".").rpartition(".")[2].isdigit()
-        if numeric or len(value) > 253 or not _HOST_NAME.fullmatch(value):
-            raise ValueError("must be an IP address or a host name") from None
-    return value
-
-
-AnyPath = Annotated[Path, BeforeValidator(_path)]
-Count = Annotated[int, Field(ge=1)]
-Host = Annotated[str, AfterValidator(_host)]
-Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
-Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
-# `repr=False` marks a secret: it is shown neither in faults nor in logs.
-Secrets = Annotated[tuple[Text, ...], Field(strict=False, repr=False)]
-
-
-class Table(BaseModel):
-    """One table of a TOML file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to compare with, not to listen on
 
 
 class StateConfig(Table):
     """Where the gateway keeps what must survive it."""
 
     dir: AnyPath = Path(".gateway")
+    """Folder of routing documents, journal and audit."""
 
 
 class RepositoryConfig(Table):
     """Who may load and unload models."""
 
     control: Literal["none", "explicit"] = "none"
+    """none: every model is loaded at start; explicit: callers load and unload them."""
+    startup: Names = ()
+    """Models that are loaded at start under explicit control."""
+    proof_timeout_s: Positive = 60.0
+    """What the trial of one version in a disposable child may take."""
+    proof_max_bytes: Count = 4 * 1024**3
+    """Memory that the trial of one version may take."""
+
+    @model_validator(mode="after")
+    def _chooses_once(self) -> Self:
+        if self.startup and self.control == "none":
+            raise ValueError("startup is set, and control is 'none', which loads every model")
+        return self
 
 
 class TlsConfig(Table):
-    """TLS on the data port: off without a certificate."""
+    """TLS on one port: off without a certificate."""
 
     certfile: AnyPath | None = None
+    """PEM file of the certificate and its chain."""
     keyfile: AnyPath | None = None
+    """PEM file of the certificate's private key."""
     keyfile_password: Annotated[str | None, Field(repr=False)] = None
+    """What the private key is encrypted with, if it is."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -86,33 +84,54 @@ class LimitsConfig(Table):
     """What one client may ask of us: beyond it, a refusal."""
 
     max_body_bytes: Count = 64 * 1024 * 1024
+    """The body of one request."""
     max_target_bytes: Count = 8192
+    """The target of one request."""
     max_head_bytes: Count = 65536
-    max_fields: Count = 100  # header fields of one request
+    """The head of one request."""
+    max_fields: Count = 100
+    """Header fields of one request."""
     max_tensors: Count = 64
+    """Inputs of one request, and outputs."""
     max_rank: Count = 16
-    max_elements: Count = 16_777_216  # of one tensor
+    """Dimensions of one tensor."""
+    max_elements: Count = 16_777_216
+    """Elements of one tensor."""
     max_json_depth: Count = 100
+    """Arrays and objects inside each other."""
     max_pipeline_depth: Count = 16
+    """Requests of one connection that wait for their answers."""
     max_connections: Count = 10_000
-    max_queue_rows: Count = 65536  # waiting for one version
+    """Connections of one replica that are open."""
+    max_queue_rows: Count = 65536
+    """Rows in one replica that wait for one version."""
     header_timeout_s: Positive = 10.0
-    body_timeout_s: Positive = 30.0  # for the whole body
+    """From the first byte of a head to its last."""
+    body_timeout_s: Positive = 30.0
+    """From the first byte of a body to its last."""
     write_timeout_s: Positive = 30.0
+    """How long a client may leave its answers unread."""
     keep_alive_s: Positive = 75.0
-    # Larger JSON bodies are read by simdjson, smaller ones by orjson.
+    """How long a connection may be idle."""
     simd_from_bytes: Annotated[int, Field(ge=0)] = 32_768
+    """JSON bodies from this size on are read by simdjson, smaller ones by orjson."""
 
 
 class BatchingConfig(Table):
     """How batches are cut where a model does not say otherwise."""
 
     max_wait_ms: NotNegative = 0.0
-    inline_budget_ms: Positive = 1.0  # longest batch on the event loop
-    inline_row_us: NotNegative = 150.0  # `auto` runs inline below this cost of one row
-    thread_budget_ms: Positive = 100.0  # longest batch given to a thread
+    """How long a call may wait for company."""
+    inline_budget_ms: Positive = 1.0
+    """The longest batch on the event loop."""
+    inline_row_us: NotNegative = 150.0
+    """A version runs on the event loop when one row costs less than this."""
+    thread_budget_ms: Positive = 100.0
+    """The longest batch given to a thread."""
     priority_levels: Count = 4
-    default_priority: Count = 2  # 1 is the highest
+    """Priorities are 1, the highest, to this."""
+    default_priority: Count = 2
+    """The priority of a request that names none."""
 
     @model_validator(mode="after")
     def _has_its_default_level(self) -> Self:
@@ -128,66 +147,94 @@ class CacheConfig(Table):
     """Answering repeats without running the model."""
 
     enabled: bool = False
+    """Whether repeats are answered from memory."""
     max_bytes: Count = 256 * 1024 * 1024
+    """Memory that one replica keeps answers in."""
     scope: Literal["global", "key"] = "global"
+    """Who shares answers: everybody, or those with one API key."""
     fleet_key: Annotated[str | None, Field(min_length=1, repr=False)] = None
+    """The secret under which a fleet shares answers in Redis."""
 
 
 class RedisConfig(Table):
     """The store that a fleet shares: none without a URL."""
 
-    # A URL may hold a password.
     url: Annotated[str | None, Field(pattern=r"^(rediss?|unix)://.+", repr=False)] = None
+    """Where it is; it may hold a password."""
 
 
 class AuthConfig(Table):
     """Who may call: anybody, without keys."""
 
     keys: Secrets = ()
-    admin_tokens: Secrets = ()
+    """API keys of the data port."""
+    admin_tokens: Tokens = ()
+    """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
 
 
 class FeedbackConfig(Table):
     """Who may send true labels."""
 
     keys: Secrets = ()
+    """API keys that may."""
 
 
 class RoutesConfig(Table):
     """What a version that appears later receives."""
 
     new_versions: Literal["hold", "serve"] = "hold"
+    """hold: nothing, until a routing document says so; serve: all of its model's calls."""
 
 
 class PayloadLogConfig(Table):
     """Sampled requests and answers, as JSON lines."""
 
     enabled: bool = False
+    """Whether they are written."""
     path: AnyPath = Path(".gateway/payloads.jsonl")
+    """The file."""
     sample_ratio: Ratio = 0.01
+    """How many of them, from 0 to 1."""
 
 
 class Config(Table):
     """The whole of `gateway.toml`."""
 
     models: AnyPath = Path("models")
+    """Folder of models."""
     host: Host = "127.0.0.1"
+    """Address of the data port."""
     port: Port = 8080
-    # Nothing listens there until the management port exists.
+    """Data port; 0 takes any free one."""
     admin_host: Host = "127.0.0.1"
+    """Address of the management port: loopback, unless there are tokens."""
     admin_port: Port = 8081
-    replicas: Literal["auto"] | Count = "auto"
+    """Management port; 0 takes any free one."""
+    admin_hosts: Hosts = ()
+    """Further host names under which the management port may be asked."""
+    replicas: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Processes that serve; auto: one for each whole CPU that this process may use."""
     with_sidecar: bool = False
+    """Whether the sidecar is started too."""
     server_name: Text = "gateway"
+    """What the server calls itself."""
     platform: Text = "onnxruntime_onnx"
+    """What models call their platform."""
     default_deadline_s: Positive = 10.0
+    """What a request may take that asks for nothing shorter."""
     drain_timeout_s: NotNegative = 30.0
+    """How long after a signal to end what was accepted may still be answered."""
     pre_drain_s: NotNegative = 0.0
-    connection_max_age_s: Positive = 300.0  # give or take 10 %
+    """How long readiness fails, while everything is served, before the drain."""
+    heartbeat_timeout_s: Annotated[float, Field(ge=0.5, allow_inf_nan=False)] = 2.0
+    """A replica silent for so long is killed and replaced."""
+    connection_max_age_s: Positive = 300.0
+    """How long a connection is kept, give or take 10 %."""
 
     state: StateConfig = StateConfig()
     repository: RepositoryConfig = RepositoryConfig()
     tls: TlsConfig = TlsConfig()
+    admin_tls: TlsConfig = TlsConfig()
     limits: LimitsConfig = LimitsConfig()
     batching: BatchingConfig = BatchingConfig()
     cache: CacheConfig = CacheConfig()
@@ -196,3 +243,29 @@ class Config(Table):
     feedback: FeedbackConfig = FeedbackConfig()
     routes: RoutesConfig = RoutesConfig()
     payload_log: PayloadLogConfig = PayloadLogConfig()
+
+    @model_validator(mode="after")
+    def _keeps_its_ports_apart(self) -> Self:
+        hosts = (self.host, self.admin_host)
+        # Both ports share their addresses with other sockets of ours: the kernel would not mind.
+        is_one = hosts[0] == hosts[1] or any(host in _ANYWHERE for host in hosts)
+        if self.port == self.admin_port != 0 and is_one:
+            raise _fault("admin_port", self.admin_port, "must not be the data port's")
+        if not self.auth.admin_tokens and not _is_loopback(self.admin_host):
+            what = "without auth.admin_tokens the management port must stay on a loopback address"
+            raise _fault("admin_host", self.admin_host, what)
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _fault(key: str, value: object, what: str) -> ValidationError:
+    """Return the fault of one key that other keys make one."""
+    kind = PydanticCustomError("contradiction", what)
+    details = InitErrorDetails(type=kind, loc=(key,), input=value)
+    return ValidationError.from_exception_data("Config", [details])

@@ -11,16 +11,12 @@ from typing import Any
 # (path, is this value one that needs the feature?, why it is refused). The predicate
 # sees only values that the tables have found valid.
 UNBUILT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("replicas", lambda value: value not in ("auto", 1), "one replica is all there is"),
     ("with_sidecar", bool, "there is no sidecar"),
-    ("pre_drain_s", bool, "draining starts at once: there is no readiness to withdraw first"),
-    ("repository.control", lambda value: value == "explicit", "models are loaded at start only"),
     ("cache.enabled", bool, "there is no cache"),
     ("cache.scope", lambda value: value == "key", "there are no keys to keep answers apart by"),
     ("cache.fleet_key", bool, "there is no shared cache"),
     ("redis.url", bool, "nothing is kept in Redis"),
     ("auth.keys", bool, "requests are not authenticated"),
-    ("auth.admin_tokens", bool, "there is no management port to guard"),
     ("feedback.keys", bool, "there is no feedback"),
     ("routes.new_versions", lambda value: value == "serve", "there are no routing documents"),
     ("payload_log.enabled", bool, "requests are not logged"),

@@ -6,7 +6,7 @@ Never  changes a value: what a split, stacked and rejoined call gets is what it 
        have got alone (a law in tests/laws).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 
@@ -54,13 +54,14 @@ def pad(arrays: Sequence[Array], rows: int) -> list[Array]:
     return [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in arrays]
 
 
-def split(call: Call, max_rows: int) -> list[Call]:
+def split(call: Call, max_rows: int, before_answer: Callable[[Call, Outputs], None]) -> list[Call]:
     """Cut `call` into parts of at most `max_rows`; when all are answered, so is `call`.
 
+    `before_answer` hears the call and the outputs of its last part, if it is not failed.
     The first part that fails fails the call. When the call is done, for whatever
     reason, its parts are done too, so none of them costs anything any more.
     """
-    rejoin = _Rejoin(call)
+    rejoin = _Rejoin(call, before_answer)
     starts = range(0, call.rows, max_rows)
     rejoin.parts = [
         _part(call, start, min(start + max_rows, call.rows), partial(rejoin.hear, at))
@@ -75,6 +76,7 @@ def _part(call: Call, start: int, stop: int, on_done: "partial[None]") -> Call:
     payloads = tuple(_slice(payload, call.rows, start, stop) for payload in call.payloads)
     part = Call(call.version, payloads, stop - start, call.shapes, on_done)
     part.deadline, part.priority, part.arrived = call.deadline, call.priority, call.arrived
+    part.is_part = True
     return part
 
 
@@ -88,11 +90,12 @@ def _slice(payload: Payload, rows: int, start: int, stop: int) -> Payload:
 class _Rejoin:
     """Collects the parts' outputs, and hears of the whole call's end before its owner."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, before_answer: Callable[[Call, Outputs], None]) -> None:
         self.parts: list[Call] = []
         self.pieces: list[list[Array]] = []
         self.missing = 0
         self._call = call
+        self._before_answer = before_answer
         self._tell_owner = call.on_done
         call.on_done = self._end
 
@@ -109,6 +112,7 @@ class _Rejoin:
         except ValueError as error:  # a dynamic axis that came out of another length
             self._call.fail(ModelFailed(f"the parts of a split request do not rejoin: {error}"))
         else:
+            self._before_answer(self._call, part.outputs)
             self._call.answer(Outputs(arrays, 1), 0, self._call.rows)
 
     def _end(self, call: Call) -> None:

@@ -80,7 +80,6 @@ class Threads:
 
     def _start(self) -> None:
         """Start the threads, with the first batch: most inline models never need them."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
         for number in range(self._instances):
             # daemon: a model that hangs in native code must not keep the process alive
             thread = threading.Thread(target=self._serve, name=f"execute-{number}", daemon=True)
@@ -94,7 +93,7 @@ class Threads:
         self._work.put((calls, finish))
 
     def _serve(self) -> None:
-        _yield_to_the_loop()
+        yield_to_the_loop()
         while (work := self._work.get()) is not None:
             calls, finish = work
             try:
@@ -107,8 +106,17 @@ class Threads:
                 return  # the loop is closed: nobody waits any more
 
 
-def _yield_to_the_loop() -> None:
-    """Make this thread nicer, unless it is as nice already: it might not be allowed back."""
+def switch_soon() -> None:
+    """Have a thread that waits for the interpreter get it soon, whoever holds it."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
+
+
+def yield_to_the_loop() -> None:
+    """Make the calling thread nicer, and the interpreter quicker to switch between threads.
+
+    A thread that is as nice already stays so: it might not be allowed back.
+    """
+    switch_soon()
     thread = threading.get_native_id()
     with suppress(OSError):  # elsewhere than on Linux, a thread has no niceness of its own
         niceness = max(os.getpriority(os.PRIO_PROCESS, thread), _YIELDING_NICENESS)

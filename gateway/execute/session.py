@@ -10,9 +10,10 @@ loop's core away from it.
 """
 
 import ctypes
+import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,18 @@ from gateway.core.stacking import bucket, pad, stack
 from gateway.errors import ModelFailed
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec
 
+# What ONNX Runtime says where it is too old for a model: (its words, ours).
+_UNKNOWN = (
+    (
+        re.compile(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)"),
+        r"opset \1 of \2 is unknown to this ONNX Runtime: expected at most \3, got \1",
+    ),
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        r"IR version \1 is unknown to this ONNX Runtime: expected at most \2, got \1",
+    ),
+)
+_NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory|Unable to allocate")
 _TYPED = "ONNX Runtime makes no typed value of strings in Python"
 
 
@@ -32,10 +45,17 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
+    """How to open a model, and how to try it.
+
+    Shapes: `trial_shapes` are one row of an input, by name, for the axes that the graph
+    leaves open; without them each such axis is 1.
+    """
+
     max_batch_rows: int = 0  # 0 = no batch axis
     intra_op_threads: int = 1
     inter_op_threads: int = 1
     pad_to: tuple[int, ...] = ()
+    trial_shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 class Session:
@@ -48,13 +68,17 @@ class Session:
                 str(path), _options(settings), providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise LoadFailed(f"{path}: {_first_line(error)}") from error
+            raise LoadFailed(f"{path}: {_why_not_opened(error)}") from error
         batches = settings.max_batch_rows > 0
         inputs = [_spec(path, node, batches) for node in self._ort.get_inputs()]
         outputs = [_spec(path, node, batches) for node in self._ort.get_outputs()]
         self.signature = Signature(tuple(inputs), tuple(outputs), settings.max_batch_rows)
         self.fixed_rows = _fixed_rows(self._ort.get_inputs()) if batches else None
         self._pad_to = (self.fixed_rows,) if self.fixed_rows else settings.pad_to
+        self._trial_shapes = settings.trial_shapes
+        # With one thread the caller's own does all the work, and its CPU time is the cost.
+        alone = settings.intra_op_threads == settings.inter_op_threads == 1
+        self._clock: Callable[[], float] = time.thread_time if alone else time.perf_counter
         self._bfloat16 = any(s.datatype == "BF16" for s in (*inputs, *outputs))
         strings = [spec.name for spec in inputs if spec.datatype == "BYTES"]
         if self._bfloat16 and strings:
@@ -69,23 +93,67 @@ class Session:
         Raises: ModelFailed where an output does not fit the signature; whatever ONNX
         Runtime raises.
         """
+        started_ns = time.perf_counter_ns()
         arrays = stack(calls, self.signature)
+        batches = self.signature.max_batch_rows > 0
+        rows = size = len(arrays[0]) if batches else 1
+        if batches and self._pad_to and (size := bucket(rows, self._pad_to)) > rows:
+            arrays = pad(arrays, size)
+        joined_ns = time.perf_counter_ns()
+        outputs = self._run(arrays)
+        ran_ns = time.perf_counter_ns()
+        checked = self._checked(outputs, size if batches else None)
+        if size > rows:
+            checked = [array[:rows] for array in checked]
+        return Outputs(
+            checked,
+            len(calls),
+            input_ns=joined_ns - started_ns,
+            infer_ns=ran_ns - joined_ns,
+            output_ns=time.perf_counter_ns() - ran_ns,
+        )
+
+    def infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """Run whole arrays, in the order of the signature; the outputs are as callers get them.
+
+        Raises: as `execute`.
+        """
         if not self.signature.max_batch_rows:
-            return Outputs(self._checked(self._run(arrays), None), 1)
+            return self._checked(self._run(arrays), None)
         rows = len(arrays[0])
-        if self._pad_to and (size := bucket(rows, self._pad_to)) > rows:
-            outputs = self._checked(self._run(pad(arrays, size)), size)
-            return Outputs([array[:rows] for array in outputs], len(calls))
-        return Outputs(self._checked(self._run(arrays), rows), len(calls))
+        size = bucket(rows, self._pad_to)
+        return [array[:rows] for array in self._checked(self._run(pad(arrays, size)), size)]
 
     def time_s(self, rows: int) -> float:
-        """Run `rows` rows of zeros once; return the seconds it took."""
-        arrays = [_zeros(spec, rows) for spec in self.signature.inputs]
-        if self._pad_to and self.signature.max_batch_rows:
-            arrays = pad(arrays, bucket(rows, self._pad_to))
-        started = time.perf_counter()
-        self._run(arrays)
-        return time.perf_counter() - started
+        """Run `rows` rows of zeros once; return the seconds it took.
+
+        Units: seconds of CPU where the model runs on one thread, so that what else the
+        machine does is not counted; else seconds of the clock on the wall.
+
+        Raises: as `execute`.
+        """
+        batches = self.signature.max_batch_rows > 0
+        size = bucket(rows, self._pad_to) if batches else rows
+        arrays = [self._zeros(spec, size) for spec in self.signature.inputs]
+        started = self._clock()
+        outputs = self._run(arrays)
+        elapsed_s = self._clock() - started
+        self._checked(outputs, size if batches else None)
+        return elapsed_s
+
+    def _zeros(self, spec: TensorSpec, rows: int) -> Array:
+        shape: Shape = tuple(max(axis, 1) if axis >= 0 else 1 for axis in spec.shape)
+        row = self._trial_shapes.get(spec.name)
+        if self.signature.max_batch_rows:
+            shape = (rows, *(shape[1:] if row is None else row))
+        elif row is not None:
+            shape = row
+        elif spec.shape and spec.shape[0] == -1:
+            shape = (rows, *shape[1:])
+        kind = DATATYPES[spec.datatype]
+        if not kind.size_bytes:
+            return np.full(shape, "", dtype=object)
+        return np.zeros(shape, dtype=kind.numpy)
 
     def _run(self, arrays: Sequence[Array]) -> list[Array]:
         if self._bfloat16:
@@ -140,6 +208,23 @@ def _options(settings: SessionSettings) -> ort.SessionOptions:
     return options
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Say whether an error, or what it came from, is that memory could not be had."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _why_not_opened(error: Exception) -> str:
+    line = _first_line(error)
+    for words, ours in _UNKNOWN:
+        if match := words.search(line):
+            return match.expand(ours)
+    return line
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
@@ -162,16 +247,6 @@ def _fixed_rows(nodes: Sequence[ort.NodeArg]) -> int | None:
     """Return the graph's own fixed batch size, if its first axis is fixed."""
     first = [node.shape[0] for node in nodes if node.shape and isinstance(node.shape[0], int)]
     return max((rows for rows in first if rows > 0), default=None)
-
-
-def _zeros(spec: TensorSpec, rows: int) -> Array:
-    batches_shape: Shape = tuple(max(axis, 1) if axis >= 0 else 1 for axis in spec.shape)
-    if spec.shape and spec.shape[0] == -1:
-        batches_shape = (rows, *batches_shape[1:])
-    kind = DATATYPES[spec.datatype]
-    if not kind.size_bytes:
-        return np.full(batches_shape, "", dtype=object)
-    return np.zeros(batches_shape, dtype=kind.numpy)
 
 
 def _bits(value: "ort.OrtValue") -> Array:

@@ -1,20 +1,31 @@
 """Digest: the name of what a version is, whatever it is called.
 
-Job    one SHA-256 over the files of a version's folder.
-Life   computed when the version is loaded.
+Job    one SHA-256 over the files of a version's folder, and a stamp that is cheap.
+Life   computed when the version is proved; the stamp whenever it may have changed.
 Never  over times, owners, modes or the folder's own place: the same files have the
        same digest on every machine.
 
 Each file adds the length of its name, its name and the SHA-256 of its contents, in
 the order of the names' bytes. With lengths and fixed-size digests, no two different
 sets of files can add the same bytes. Hidden files belong to editors and file
-browsers, not to the version.
+browsers, not to the version; nor does its manifest, which only repeats what the
+files say of themselves.
+
+Settings that come from outside the folder add one record more, under a name that no
+file can have: the same graph with another batch size is another version.
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+
+from gateway.repository.settings import ModelSettings, VersionPolicy
+
+MANIFEST = "manifest.sha256"
+_SETTINGS = b"/settings"  # no relative name begins so
 
 
 def digest(folder: Path) -> str:
@@ -22,16 +33,66 @@ def digest(folder: Path) -> str:
 
     Raises: OSError when a file or folder cannot be read.
     """
+    return combined(hashes(folder), ModelSettings())
+
+
+def hashes(folder: Path) -> dict[str, bytes]:
+    """Return the SHA-256 of every file of the version, by its relative name.
+
+    Raises: OSError.
+    """
+    return {name: hash_of(file) for name, file in names(folder).items()}
+
+
+def hash_of(file: Path) -> bytes:
+    """Return the SHA-256 of one file's contents. Raises: OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def names(folder: Path) -> dict[str, Path]:
+    """Return the files that make the version below `folder`, by relative name.
+
+    Raises: OSError.
+    """
+    found = {file.relative_to(folder).as_posix(): file for file in _files(folder)}
+    found.pop(MANIFEST, None)
+    return found
+
+
+def combined(hashes: Mapping[str, bytes], settings: ModelSettings) -> str:
+    """Return the digest of a version whose files have these `hashes`."""
+    records = {os.fsencode(name): contents for name, contents in hashes.items()}
+    if settings.origin != "toml":
+        records[_SETTINGS] = hashlib.sha256(_text(settings)).digest()
     total = hashlib.sha256()
-    for name, file in sorted((_name(folder, file), file) for file in _files(folder)):
-        with file.open("rb") as stream:
-            contents = hashlib.file_digest(stream, "sha256").digest()
+    for name, contents in sorted(records.items()):
         total.update(len(name).to_bytes(8, "big") + name + contents)
     return total.hexdigest()
 
 
-def _name(folder: Path, file: Path) -> bytes:
-    return os.fsencode(file.relative_to(folder).as_posix())
+def signature_of_files(folder: Path) -> str:
+    """Return a stamp that differs once a file below `folder` was put, changed or taken away.
+
+    It reads no contents: equal stamps mean equal files unless somebody set times back.
+
+    Raises: OSError.
+    """
+    total = hashlib.sha256()
+    for name, file in sorted((*names(folder).items(), (MANIFEST, folder / MANIFEST))):
+        try:
+            seen = file.stat()
+        except FileNotFoundError:  # no manifest; or a file that went while we looked
+            continue
+        stamp = (os.fsencode(name), seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+        total.update(repr(stamp).encode())
+    return total.hexdigest()
+
+
+def _text(settings: ModelSettings) -> bytes:
+    """Return the settings as text: equal for whatever would be served equally."""
+    served = replace(settings, origin="toml", version_policy=VersionPolicy("all"), notes=())
+    return json.dumps(asdict(served), sort_keys=True).encode()
 
 
 def _files(folder: Path) -> Iterator[Path]:

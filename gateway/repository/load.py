@@ -1,30 +1,29 @@
-"""Load: from a version on disk to one that is warm, measured and placed.
+"""Load: from a version that was proved to one that is open and warm in this process.
 
-Job    open the model, run it at growing batch sizes, fit what a batch costs, choose
-       where it runs and how large an execution may be.
-Never  serves anything; a version that cannot be loaded is a LoadFailed with its file.
+Job    open the model, warm every size of batch that will come, see that it is the one
+       that was proved.
+Life   in a thread beside the loop that serves: no step holds the interpreter for long.
+Never  measures or compares: that was done once, in a child. A version that cannot be
+       loaded is a LoadFailed with its file.
 """
 
-import statistics
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.costs import Bounds, Cost, Placement, fit, place, thread_rows
+from gateway.core.costs import Cost, Placement
+from gateway.core.stacking import bucket
+from gateway.execute.executors import switch_soon
 from gateway.execute.session import LoadFailed, Session, SessionSettings
-from gateway.repository.digest import digest
-from gateway.repository.discover import Found
+from gateway.repository.digest import signature_of_files
+from gateway.repository.manifest import identify
+from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
-from gateway.types import Version
-
-_RUNS = 50  # the median of so many runs is a sample of the cost
-_SAMPLE_S = 0.05  # no sample takes longer than this, unless a single run does
-_FEWEST_RUNS = 3
-_MOST_ROWS = 128  # beyond it the line is drawn on
+from gateway.types import Shape, Version
 
 
 class Timed(Protocol):
-    """What can be measured: a Session."""
+    """What can be warmed and measured: a Session."""
 
     def time_s(self, rows: int) -> float: ...
 
@@ -40,74 +39,70 @@ class Loaded:
     placement: Placement
 
 
-def load(found: Found, bounds: Bounds, platform: str) -> Loaded:
-    """Open, warm and measure one version.
+def load(proof: Proof) -> Loaded:
+    """Open and warm a version, if its files are still those that were proved.
 
     Raises: LoadFailed.
     """
+    # Not a nicer thread: one that is preempted while it holds the interpreter stalls the loop.
+    switch_soon()
+    found = proof.found
+    try:
+        stamp = _stamp_of_proved(proof)
+        session = open_session(found, proof.trial_shapes)
+        if session.signature != proof.signature:
+            raise LoadFailed(f"{found.onnx}: its tensors are not those that were proved")
+        for rows in sizes(proof.placement.max_rows, found.settings.batching.pad_to):
+            warm(session, found, rows)
+        if signature_of_files(found.folder) != stamp:
+            raise LoadFailed(f"{found.folder}: changed while it was loaded")
+    except (OSError, ValueError) as error:
+        raise LoadFailed(str(error)) from error
+    version = Version(found.model, found.version, session.signature, proof.digest, proof.platform)
+    return Loaded(version, session, found.settings, proof.cost, proof.placement)
+
+
+def _stamp_of_proved(proof: Proof) -> str:
+    """Return the stamp of files that have the digest that was proved.
+
+    They are read before they are opened: what nobody has proved might be anything.
+    """
+    folder = proof.found.folder
+    stamp = signature_of_files(folder)
+    if (got := identify(proof.found)) != proof.digest:
+        raise LoadFailed(
+            f"{folder}: changed since it was proved: expected digest {proof.digest}, got {got}"
+        )
+    return stamp
+
+
+def open_session(found: Found, trial_shapes: Mapping[str, Shape]) -> Session:
+    """Open a version's model as its settings declare. Raises: LoadFailed."""
     declared = found.settings
-    session = Session(
+    return Session(
         found.onnx,
         SessionSettings(
             declared.batching.max_batch_size,
             declared.execution.intra_op_threads,
             declared.execution.inter_op_threads,
             declared.batching.pad_to,
+            trial_shapes,
         ),
     )
-    max_rows = _most_rows(session, declared)
+
+
+def sizes(max_rows: int, pad_to: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Return the batches to warm, ascending: every bucket that an execution may fill, or,
+    where there are none, every doubling up to the largest.
+    """
+    filled = [rows for rows in pad_to if rows <= max_rows]
+    doublings = [1 << power for power in range(max_rows.bit_length())]
+    return tuple(sorted({bucket(rows, pad_to) for rows in (*doublings, *filled, max_rows)}))
+
+
+def warm(session: Timed, found: Found, rows: int) -> None:
+    """Run a batch of `rows` once. Raises: LoadFailed."""
     try:
-        cost = fit(samples(session, max_rows, bounds.thread_batch_s))
+        session.time_s(rows)
     except Exception as error:
-        raise LoadFailed(f"{found.onnx}: a trial run failed: {error}") from error
-    version = Version(found.model, found.version, session.signature, digest(found.folder), platform)
-    return Loaded(version, session, declared, cost, _placed(cost, bounds, declared, max_rows))
-
-
-def _most_rows(session: Session, declared: ModelSettings) -> int:
-    """Return the largest execution that the model and its settings allow."""
-    most = declared.batching.max_batch_size or 1
-    if declared.batching.max_execution_rows is not None:
-        most = min(most, declared.batching.max_execution_rows)
-    return min(most, session.fixed_rows or most)
-
-
-def _sizes(max_rows: int) -> Iterator[int]:
-    rows = 1
-    while rows < min(max_rows, _MOST_ROWS):
-        yield rows
-        rows *= 2
-    yield min(max_rows, _MOST_ROWS)
-
-
-def samples(session: Timed, max_rows: int, enough_s: float) -> list[tuple[int, float]]:
-    """Measure growing executions until one takes `enough_s`: beyond it the line is drawn on."""
-    samples: list[tuple[int, float]] = []
-    for rows in _sizes(max_rows):
-        samples.append((rows, _sample_s(session, rows)))
-        if samples[-1][1] > enough_s:
-            break
-    return samples
-
-
-def _sample_s(session: Timed, rows: int) -> float:
-    """Return the median time of an execution, after one that is not counted."""
-    session.time_s(rows)
-    times = [session.time_s(rows) for _ in range(_FEWEST_RUNS)]
-    while len(times) < _RUNS and sum(times) < _SAMPLE_S:
-        times.append(session.time_s(rows))
-    return statistics.median(times)
-
-
-def _placed(cost: Cost, bounds: Bounds, declared: ModelSettings, max_rows: int) -> Placement:
-    executor = declared.execution.executor
-    if executor == "auto" and declared.execution.instances > 1:
-        executor = "thread"  # one loop cannot hold several instances
-    if executor == "inline":
-        return Placement(True, min(max_rows, cost.rows_within(bounds.inline_batch_s)))
-    placement = place(cost, bounds, max_rows)
-    if executor == "auto" and placement.is_inline:
-        return placement
-    if declared.batching.max_execution_rows is not None:
-        return Placement(False, max_rows)
-    return Placement(False, thread_rows(cost, bounds, max_rows))
+        raise LoadFailed(f"{found.onnx}: a trial run of {rows} rows failed: {error}") from error

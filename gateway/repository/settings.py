@@ -1,15 +1,17 @@
-"""Settings: what a version says of itself in its `model.toml`.
+"""Settings: what a version says of itself in its `model.toml`, or its model's `config.pbtxt`.
 
 Job    carry the declarations of one version to the rooms that obey them.
-Life   made once, when the version is discovered; frozen.
+Life   made once, when the version is discovered; frozen; sent between processes as JSON.
 Never  guessed from the model: without a declaration there is no batch axis.
 
-The schema and its faults are in the configuration; here are only the values.
+The schemas and their faults are elsewhere; here are only the values.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from gateway.types import Shape, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,57 @@ class ExecutionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions of a model are served: the `latest` so many, `all`, or these."""
+
+    kind: Literal["latest", "all", "specific"] = "latest"
+    count: int = 1  # of the latest
+    versions: tuple[str, ...] = ()  # specific, canonical
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupInput:
+    """What one input holds during a warm-up.
+
+    Shapes: `shape` is one row's, without the batch axis.
+    `file` lies in the folder `warmup` beside the version's folder.
+    """
+
+    datatype: str
+    shape: Shape
+    fill: Literal["zero", "random", "file"] = "zero"
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupSample:
+    """One request to run before the first caller's; its row is repeated `rows` times."""
+
+    name: str
+    rows: int
+    inputs: Mapping[str, WarmupInput] = field(default_factory=dict)
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """All that a version declares; an absent `model.toml` is this with its defaults."""
+    """All that a version declares; no declaration at all is this with its defaults.
+
+    Shapes: declared tensors are as a signature would have them: a leading -1 where
+    `max_batch_size` is above 0. None: nothing was declared.
+    """
 
     description: str = ""
     batching: BatchingSettings = BatchingSettings()
     execution: ExecutionSettings = ExecutionSettings()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    origin: Literal["toml", "pbtxt", "request"] = "toml"
+    version_policy: VersionPolicy = VersionPolicy("all")
+    declared_inputs: tuple[TensorSpec, ...] | None = None
+    declared_outputs: tuple[TensorSpec, ...] | None = None
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by output
+    label_files: Mapping[str, str] = field(default_factory=dict)  # by output
+    warmup: tuple[WarmupSample, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    preferred_batch_sizes: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()  # what was accepted and has no effect here

@@ -6,11 +6,16 @@ Never  raises: whatever goes wrong becomes an answer. This is wire's outer ring.
 
 On the hot path an answer is no object of its own: `form` and `body` are set on the
 exchange, and the lane renders them with one `write`.
+
+What succeeds is counted by the batch, what does not by the exchange: when its call ends
+with an error, and when the answer cannot be written. The second kind has been counted as
+a success already, and stays one: the model did its work.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.errors import ClientGone, GatewayError
 from gateway.types import Call, Shape, Version
@@ -25,11 +30,32 @@ _log = logging.getLogger(__name__)
 Send = Callable[["Exchange"], None]
 
 
+class Tally(Protocol):
+    """Where requests are counted that got an error instead of an answer."""
+
+    def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
+        """Count one, with the error's stable name; it must not raise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Losses:
+    """Counts errors; those that we did not name are `internal`."""
+
+    tally: Tally
+    clock: Callable[[], float]
+
+    def count(self, error: Exception, since: float, rows: int = 0) -> None:
+        """Count a request that was read at `since`. Units: seconds on the clock."""
+        code = error.code if isinstance(error, GatewayError) else GatewayError.code
+        self.tally.refuse(code, self.clock() - since, rows)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Codec:
-    """One version's ways in and out, worked out once."""
+    """One version's ways in and out, worked out once; `losses` are its own."""
 
     version: Version
+    losses: Losses
     quick: Quick | None
     layouts: Layouts
     encoder: Encoder
@@ -38,11 +64,12 @@ class Codec:
     row_shapes: tuple[Shape, ...]
 
 
-def codec_of(version: Version, limits: Limits) -> Codec:
+def codec_of(version: Version, limits: Limits, losses: Losses) -> Codec:
     """Return the codec of a version."""
     named = (b"x-gateway-version", version.version.encode())
     return Codec(
         version,
+        losses,
         quick_of(version, limits),
         Layouts(version),
         Encoder(version),
@@ -76,23 +103,26 @@ class Exchange:
         self.is_bare = False
 
     def settle(self, call: Call) -> None:
-        """Hear the call's end and answer."""
+        """Hear the call's end, count it if it was lost, and answer if anybody listens."""
         self.call = None  # or the two would hold each other until a collection
+        codec = self.codec
+        assert codec is not None
         send = self.send
+        if call.error is not None:
+            codec.losses.count(call.error, call.arrived, call.rows)
+            if send is not None:
+                self.refuse(call.error)
+            return
         if send is None:
             return
-        if call.error is not None:
-            self.refuse(call.error)
-            return
-        codec = self.codec
         try:
-            assert codec is not None
             if self.wanted is None:
                 self.body = codec.encoder.json(call, self.id)
                 self.form = codec.json_form
             else:
                 self._answer_mixed(codec, call, self.wanted)
         except Exception as error:  # noqa: BLE001 - the outer ring
+            codec.losses.count(error, call.arrived)
             self.refuse(error)
         else:
             send(self)

@@ -10,6 +10,8 @@ import orjson
 
 from gateway import errors
 
+_CHALLENGE = 'Bearer realm="gateway"'
+
 
 class Refused(errors.Rejected):
     """HTTP itself was misused: the request reaches no room behind the wire."""
@@ -31,8 +33,11 @@ class Refused(errors.Rejected):
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.Malformed: 400,
     errors.InvalidTensor: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.UnknownModel: 404,
     errors.UnknownVersion: 404,
+    errors.CannotPrepare: 409,
     errors.TooLarge: 413,
     errors.Overloaded: 429,
     errors.ClientGone: 499,  # never sent: for the access line
@@ -65,6 +70,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, bytes, tuple[tuple
     if not isinstance(error, errors.GatewayError):
         error = errors.GatewayError("internal error")
     headers = error.headers if isinstance(error, Refused) else ()
+    if status == 401:
+        headers = (*headers, ("www-authenticate", _CHALLENGE))
     if status in (429, 503) and isinstance(error, errors.Rejected):
         headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
     text = str(error) or error.code

@@ -92,10 +92,15 @@ class HeadCache:
     """
 
     def __init__(
-        self, limits: HeadLimits, *, max_heads: int = 512, max_head_bytes: int = 2048
+        self,
+        limits: HeadLimits,
+        *,
+        max_heads: int = 512,
+        max_head_bytes: int = 2048,
+        read_line: ReadLine = read_request_line,
     ) -> None:
         """Units: `max_heads` in each generation; longer heads than the bytes are not kept."""
-        self._read_line = lru_cache(maxsize=128)(read_request_line)
+        self._read_line = lru_cache(maxsize=128)(read_line)
         self._limits = limits
         self._max_heads = max_heads
         self._max_head_bytes = max_head_bytes

@@ -37,9 +37,9 @@ class Inference:
             if target is None:  # a name that no model can have
                 raise Refused(404, "Not Found", code="not_found")
             terms = read_terms(joined(scope["headers"]))
-            body = await _read_body(receive, self._max_body_bytes)
+            body = await read_body(receive, self._max_body_bytes)
         except GatewayError as error:
-            exchange.refuse(error)
+            self._intake.refuse(exchange, error)
         else:
             self._intake.start(exchange, terms, target, body, time.monotonic())
             if exchange.form is None:
@@ -60,7 +60,7 @@ def _nobody(_exchange: Exchange) -> None:
     """Hear an answer that will be read from its exchange."""
 
 
-async def _read_body(receive: Receive, max_bytes: int) -> bytes | bytearray:
+async def read_body(receive: Receive, max_bytes: int) -> bytes | bytearray:
     """Return the whole body. Raises: TooLarge, as soon as it is; Refused."""
     message = await receive()
     body: bytes | bytearray = message.get("body", b"")

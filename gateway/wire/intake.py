@@ -7,6 +7,8 @@ Never  lets a request through that does not fit its model.
 
 import itertools
 import secrets
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +16,7 @@ from gateway.flow import Flow
 from gateway.types import Call, Version
 from gateway.wire.decode import Limits, decode
 from gateway.wire.encode import refuse_unwritable
-from gateway.wire.exchange import Codec, Exchange, codec_of
+from gateway.wire.exchange import Codec, Exchange, Losses, Tally, codec_of
 from gateway.wire.paths import InferTarget
 
 Body = bytes | bytearray
@@ -48,12 +50,28 @@ class Policy:
 class Intake:
     """Every request started is answered once, through its exchange.
 
-    Mutable state: `_codecs` (one per version ever asked for) and the id counter.
+    A request that is refused or fails is counted once: by the version that was chosen,
+    else by the replica.
+
+    Mutable state: `_codecs` (one per version asked for and still kept), `_tallies` and the
+    id counter.
     """
 
-    def __init__(self, flow: Flow, policy: Policy) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        policy: Policy,
+        tally: Tally,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`tally` counts what is refused before a version is chosen.
+
+        Units: `clock` gives the monotonic seconds that `start` is told as well.
+        """
         self._flow = flow
         self._policy = policy
+        self._losses = Losses(tally, clock)
+        self._tallies: Mapping[Version, Tally] = {}
         self._default_rank = policy.rank(0)
         self._simd_from_bytes = policy.limits.simd_from_bytes
         self._codecs: dict[Version, Codec] = {}
@@ -64,6 +82,20 @@ class Intake:
         """Return a request id that nobody had before."""
         return b"%b%x" % (self._id_prefix, next(self._ids))
 
+    def keep(self, tallies: Mapping[Version, Tally]) -> None:
+        """Count each version's losses in its own tally; forget all other versions."""
+        self._tallies = tallies
+        self._codecs = {
+            version: codec
+            for version, codec in self._codecs.items()
+            if tallies.get(version) is codec.losses.tally
+        }
+
+    def refuse(self, exchange: Exchange, error: Exception) -> None:
+        """Answer a request that could not be read, and count it by the replica."""
+        self._losses.count(error, self._losses.clock())
+        exchange.refuse(error)
+
     def start(
         self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
     ) -> None:
@@ -72,7 +104,7 @@ class Intake:
             version = self._flow.find(target.model, target.version)
             codec = self._codecs.get(version)
             if codec is None:
-                codec = self._codecs[version] = codec_of(version, self._policy.limits)
+                codec = self._codecs[version] = self._codec_of(version)
             exchange.codec = codec
             read = None
             if (
@@ -98,7 +130,26 @@ class Intake:
             exchange.call = call
             self._flow.infer(call)
         except Exception as error:  # noqa: BLE001 - the outer ring
-            exchange.refuse(error)
+            self._give_up(exchange, error, now)
+
+    def _codec_of(self, version: Version) -> Codec:
+        own = self._tallies.get(version)
+        losses = self._losses if own is None else Losses(own, self._losses.clock)
+        return codec_of(version, self._policy.limits, losses)
+
+    def _give_up(self, exchange: Exchange, error: Exception, now: float) -> None:
+        """Answer a request that was not handed over in order.
+
+        It was refused before there was a call; or the flow broke, and its call must not be
+        answered any more; or it has been answered and counted, and that went wrong.
+        """
+        if exchange.call is not None:
+            exchange.call.fail(error)
+            return
+        if exchange.form is None:
+            losses = self._losses if exchange.codec is None else exchange.codec.losses
+            losses.count(error, now)
+        exchange.refuse(error)
 
     def _decode(
         self, exchange: Exchange, codec: Codec, asked: Asked, body: Body, now: float

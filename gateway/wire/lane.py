@@ -79,15 +79,11 @@ class Lane(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._patience.quiet_since = now = self._clock()
-        port, policy = self._port, self._policy
-        self._patience.retire_at = now + policy.connection_max_age_s * port.spread()
-        if port.drain.has_begun():  # its handshake outlasted uvicorn's `shutdown` to all
-            self._patience.retire_at = now
-        if len(port.connections) >= policy.max_connections:
+        self._patience.open(self._port.spread(), self._port.drain)
+        if len(self._port.connections) >= self._policy.max_connections:
             self._turn_away()
             return
-        port.connections.add(self)
+        self._port.connections.add(self)
         self._patience.look_ahead()
 
     def data_received(self, data: bytes) -> None:
@@ -117,7 +113,11 @@ class Lane(asyncio.Protocol):
         self._patience.stalled_since = None
         self._go_on()
 
-    # uvicorn calls this
+    # the server calls these
+
+    def retire(self) -> None:
+        """Close after the next answer; a connection that asks nothing stays meanwhile."""
+        self._patience.retire()
 
     def shutdown(self) -> None:
         """Answer what has been read, in part or whole, then close."""
@@ -197,7 +197,7 @@ class Lane(asyncio.Protocol):
         self._pipeline.append(exchange)
         if head.fault is not None:
             exchange.is_bare = head.method == "HEAD"
-            exchange.refuse(head.fault)
+            self._intake.refuse(exchange, head.fault)
         elif head.infer is not None:
             self._intake.start(exchange, head, head.infer, body, self._clock())
         else:
@@ -261,7 +261,7 @@ class Lane(asyncio.Protocol):
         exchange = Exchange(self._intake.new_id(), self._listener)
         exchange.is_bare = self._reader.holds_head_request()
         self._pipeline.append(exchange)
-        exchange.refuse(error)
+        self._intake.refuse(exchange, error)
 
     def _turn_away(self) -> None:
         """Say that it is one connection too many; if even these are many, say nothing."""

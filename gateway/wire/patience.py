@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 
-from gateway.wire.port import Policy
+from gateway.wire.port import Drain, Policy
 from gateway.wire.reader import Stage
 
 _REST_S = 1.0  # an old connection that rests so long is closed without a word
@@ -57,8 +57,9 @@ class Patience:
     """
 
     __slots__ = (
-        "_clock", "_due", "_is_busy", "_look_at", "_loop", "_policy", "_seen_bytes", "_tell",
-        "_timer", "_unsent", "began", "lingers", "quiet_since", "retire_at", "stalled_since",
+        "_clock", "_due", "_is_busy", "_look_at", "_loop", "_may_rest", "_policy", "_seen_bytes",
+        "_tell", "_timer", "_unsent", "began", "lingers", "quiet_since", "retire_at",
+        "stalled_since",
     )  # fmt: skip
 
     def __init__(
@@ -80,11 +81,26 @@ class Patience:
         self._due = 0.0
         self._look_at = 0.0  # the next look at a client that does not read
         self._seen_bytes = 0  # unsent at the last one
+        self._may_rest = False  # an old one that asks nothing is left alone
         self.quiet_since = 0.0
         self.retire_at = 0.0
         self.began: tuple[Stage, float] | None = None
         self.stalled_since: float | None = None
         self.lingers = False
+
+    def open(self, spread: float, drain: Drain) -> None:
+        """Start a connection's life: `spread` of the greatest age, none if we are leaving."""
+        self.quiet_since = now = self._clock()
+        self.retire_at = now + self._policy.connection_max_age_s * spread
+        if drain.has_begun():  # its handshake outlasted uvicorn's `shutdown` to all
+            self.retire_at = now
+        elif drain.is_leaving():
+            self.retire()
+
+    def retire(self) -> None:
+        """Make the connection old; one that rests is left alone: it might be asking just now."""
+        self.retire_at = self._clock()
+        self._may_rest = True
 
     def begin(self, stage: Stage) -> bool:
         """Start the time that a head or a body has, once; say whether it was started."""
@@ -164,6 +180,8 @@ class Patience:
             return self.quiet_since + policy.linger_s
         if self.began is not None:
             return self.began[1] + self.allowance_s(self.began[0])
+        if self._may_rest:
+            return self.quiet_since + policy.keep_alive_s
         # A client that asked a moment ago may be about to ask again, and a request that
         # crosses our end is lost: such a client hears of it with its next answer.
         retire_at = max(self.retire_at, self.quiet_since + _REST_S)

@@ -6,12 +6,15 @@ given to the batchers again.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from gateway.wire.exchange import Exchange
 from gateway.wire.heads import HeadCache, HeadLimits
-from gateway.wire.intake import Intake
+from gateway.wire.intake import Asked, Body
+from gateway.wire.paths import InferTarget
 from gateway.wire.runner import App
 
 
@@ -34,31 +37,82 @@ class Policy:
 
 
 class Drain:
-    """Begins once and ends `within_s` later, or when it is cut short."""
+    """Begins once; from then on its end only comes nearer.
+
+    Before it may come a withdrawal: everything is served, and everybody is asked to leave.
+    """
 
     def __init__(self, within_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._within_s = within_s
         self._clock = clock
         self._ends_at: float | None = None
+        self._is_withdrawn = False
+        self._limits: set[asyncio.Timeout] = set()
+
+    def withdraw(self) -> None:
+        """Ask everybody to leave, and serve on."""
+        self._is_withdrawn = True
+
+    def is_leaving(self) -> bool:
+        """Say whether callers do well to go elsewhere."""
+        return self._is_withdrawn or self.has_begun()
 
     def has_begun(self) -> bool:
         """Say whether this replica takes nothing new any more."""
         return self._ends_at is not None
 
-    def begin(self) -> None:
-        """Begin, unless it has."""
-        if self._ends_at is None:
-            self._ends_at = self._clock() + self._within_s
+    def begin(self, within_s: float | None = None) -> None:
+        """Begin, unless it has; end `within_s` from now at the latest.
+
+        Without it: within what the replica was configured to take, if it has not begun.
+        """
+        if within_s is None:
+            if self.has_begun():
+                return
+            within_s = self._within_s
+        ends_at = self._clock() + within_s
+        self._ends_at = ends_at if self._ends_at is None else min(self._ends_at, ends_at)
+        for limit in self._limits:
+            limit.reschedule(asyncio.get_running_loop().time() + self.left_s())
 
     def cut_short(self) -> None:
         """Wait for nobody any more."""
-        self._ends_at = self._clock()
+        self.begin(0.0)
 
     def left_s(self) -> float:
         """Return what may still be waited; all of it before the beginning."""
         if self._ends_at is None:
             return self._within_s
         return max(0.0, self._ends_at - self._clock())
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """Cancel the block at the drain's end, and go on behind it."""
+        limit = asyncio.timeout(self.left_s())
+        self._limits.add(limit)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the block's own
+        finally:
+            self._limits.discard(limit)
+
+
+class Taker(Protocol):
+    """What becomes of inference requests: the intake, on a port that has them."""
+
+    def new_id(self) -> bytes:
+        """Return a request id that nobody had before."""
+
+    def start(
+        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+    ) -> None:
+        """Answer the request once, through its exchange."""
+
+    def refuse(self, exchange: Exchange, error: Exception) -> None:
+        """Answer what could not be read as a request."""
 
 
 @dataclass(slots=True)
@@ -71,7 +125,7 @@ class Port:
     were opened together do not all come back together.
     """
 
-    intake: Intake
+    intake: Taker
     app: App
     policy: Policy
     heads: HeadCache

@@ -1,7 +1,7 @@
 """Rest: the data port's routes as a Starlette app.
 
-Job    answer health and metadata; serve inference for any ASGI server, over the same
-       intake as the lane, with equal answers.
+Job    answer health and metadata, statistics and the repository; serve inference for any
+       ASGI server, over the same intake as the lane, with equal answers.
 Life   made once; holds no state of its own.
 Never  redirects: clients do not repeat the body of a POST.
 
@@ -9,6 +9,8 @@ Starlette routes decoded paths, where `%2F` and `/` look alike. So the path is s
 decoded by wire/paths.py, and Starlette is given the segments quoted again.
 """
 
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
@@ -19,32 +21,40 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.errors import GatewayError
-from gateway.wire.exchange import Exchange
-from gateway.wire.failures import Refused
-from gateway.wire.forms import JSON, form
-from gateway.wire.inference import Inference, answer
+from gateway.wire.inference import Inference, answer, read_body
 from gateway.wire.intake import Intake
 from gateway.wire.metadata import Metadata
 from gateway.wire.paths import infer_target, path_segments
+from gateway.wire.replies import answer_error, answer_http, refusal, reply
 from gateway.wire.runner import Message, Receive, Send
-from gateway.wire.terms import joined, usable_request_id
+from gateway.wire.stock import Stock
+from gateway.wire.terms import check_coding, joined, usable_request_id
 
-_OK = form(200, (JSON,))
-_EXTENSIONS = ["binary_tensor_data", "parameters", "schedule_policy"]
+_EXTENSIONS = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+]
+_UNLOADING = "model_repository(unload_dependents)"
 
 
 class Rest:
     """The app's outermost ring: names the request, quotes the path, answers errors."""
 
-    def __init__(self, intake: Intake, metadata: Metadata, max_body_bytes: int) -> None:
+    def __init__(
+        self, intake: Intake, metadata: Metadata, stock: Stock, max_body_bytes: int
+    ) -> None:
         self._intake = intake
         self._inference = Inference(intake, max_body_bytes)
         self._starlette = Starlette(
-            routes=_routes(_Endpoints(metadata), self._inference),
+            routes=_routes(_Endpoints(metadata, stock, max_body_bytes), self._inference),
             exception_handlers={
-                HTTPException: _answer_http,
-                GatewayError: _answer,
-                Exception: _answer,  # Starlette raises it again behind the answer
+                HTTPException: answer_http,
+                GatewayError: answer_error,
+                Exception: answer_error,  # Starlette raises it again behind the answer
             },
         )
         self._starlette.router.redirect_slashes = False
@@ -62,7 +72,7 @@ class Rest:
             raw = scope.get("raw_path") or quote(scope["path"]).encode()
             segments = path_segments(raw)
         except GatewayError as error:
-            await answer(send, _refusal(error, state["request_id"]))
+            await answer(send, refusal(error, state["request_id"]))
             return
         state["segments"] = segments
         if scope["method"] == "POST" and infer_target(segments) is not None:
@@ -75,8 +85,10 @@ class Rest:
 class _Endpoints:
     """One method per route."""
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata, stock: Stock, max_body_bytes: int) -> None:
         self._metadata = metadata
+        self._stock = stock
+        self._max_body_bytes = max_body_bytes
 
     async def alive(self, request: Request) -> Response:
         return self._ok(request, {"status": "alive"})
@@ -89,9 +101,9 @@ class _Endpoints:
         return self._ok(request, {"ready": True})
 
     async def server(self, request: Request) -> Response:
+        extensions = [*_EXTENSIONS, _UNLOADING] if self._stock.is_explicit else _EXTENSIONS
         name = self._metadata.server_name
-        about = {"name": name, "version": __version__, "extensions": _EXTENSIONS}
-        return self._ok(request, about)
+        return self._ok(request, {"name": name, "version": __version__, "extensions": extensions})
 
     async def models(self, request: Request) -> Response:
         return self._ok(request, {"models": self._metadata.models()})
@@ -102,16 +114,41 @@ class _Endpoints:
     async def model_ready(self, request: Request) -> Response:
         return self._ok(request, self._metadata.ready(*_named(request)))
 
+    async def model_config(self, request: Request) -> Response:
+        return self._ok(request, self._metadata.config(*_named(request)))
+
+    async def statistics(self, request: Request) -> Response:
+        return reply(request, await self._stock.statistics(None, None))
+
+    async def model_statistics(self, request: Request) -> Response:
+        return reply(request, await self._stock.statistics(*_named(request)))
+
+    async def index(self, request: Request) -> Response:
+        return reply(request, await self._stock.index(await self._body(request)))
+
+    async def load(self, request: Request) -> Response:
+        self._stock.check_control()  # before a body that may be large
+        model, _ = _named(request)
+        return reply(request, await self._stock.load(model, await self._body(request)))
+
+    async def unload(self, request: Request) -> Response:
+        self._stock.check_control()
+        model, _ = _named(request)
+        return reply(request, await self._stock.unload(model, await self._body(request)))
+
     def _ok(self, request: Request, content: object) -> Response:
-        exchange = Exchange(request.state.request_id, None)
-        exchange.answer(_OK, self._metadata.dump(content))
-        return _response(exchange)
+        return reply(request, self._metadata.dump(content))
+
+    async def _body(self, request: Request) -> bytes | bytearray:
+        check_coding(joined(request.scope["headers"]))
+        return await read_body(request.receive, self._max_body_bytes)
 
 
 def _routes(at: _Endpoints, inference: Inference) -> list[Route]:
     model = "/v2/models/{model}"
     version = model + "/versions/{version}"
-    get = [
+    stored = "/v2/repository/models/"
+    get: list[tuple[str, Callable[..., Any]]] = [
         ("/", at.alive),
         ("/livez", at.live),
         ("/health", at.live),
@@ -121,51 +158,27 @@ def _routes(at: _Endpoints, inference: Inference) -> list[Route]:
         ("/v2/health/live", at.live),
         ("/v2/health/ready", at.ready),
         ("/v2/models", at.models),
-        (model, at.model),
-        (version, at.model),
-        (model + "/ready", at.model_ready),
-        (version + "/ready", at.model_ready),
+        ("/v2/models/stats", at.statistics),  # before the models: none can be called so
+        *((path, at.model) for path in (model, version)),
+        *((path + "/ready", at.model_ready) for path in (model, version)),
+        *((path + "/config", at.model_config) for path in (model, version)),
+        *((path + "/stats", at.model_statistics) for path in (model, version)),
+    ]
+    post: list[tuple[str, Callable[..., Any]]] = [
+        # known here for what is not a POST; Rest itself takes what is
+        *((path + "/infer", inference) for path in (model, version)),
+        ("/v2/repository/index", at.index),
+        # a name that is empty is told so
+        *((stored + name + "/load", at.load) for name in ("{model}", "")),
+        *((stored + name + "/unload", at.unload) for name in ("{model}", "")),
     ]
     return [
         *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get),
-        # known here for what is not a POST; Rest itself takes what is
-        *(Route(path + "/infer", inference, methods=["POST"]) for path in (model, version)),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post),
     ]
 
 
 def _named(request: Request) -> tuple[str, str | None]:
     version = request.path_params.get("version")
-    return unquote(request.path_params["model"]), None if version is None else unquote(version)
-
-
-def _refusal(error: Exception, request_id: bytes) -> Exchange:
-    exchange = Exchange(request_id, None)
-    exchange.refuse(error)
-    return exchange
-
-
-def _response(exchange: Exchange) -> Response:
-    assert exchange.form is not None
-    response = Response(exchange.body, exchange.form.status)
-    response.raw_headers = list(exchange.pairs())
-    return response
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    return _response(_refusal(error, request.state.request_id))
-
-
-async def _answer_http(request: Request, error: Exception) -> Response:
-    """Give Starlette's own refusals our form."""
-    assert isinstance(error, HTTPException)
-    allow = (error.headers or {}).get("Allow", "")
-    if error.status_code == 405 and request.method == "OPTIONS":
-        response = Response(status_code=204, headers={"allow": allow})
-        response.raw_headers.append((b"x-request-id", request.state.request_id))
-        return response
-    if error.status_code == 405:
-        text = f"method {request.method} is not allowed here: expected one of {allow}"
-        refused = Refused(405, text, code="method_not_allowed", headers=(("allow", allow),))
-    else:
-        refused = Refused(404, "Not Found", code="not_found")
-    return await _answer(request, refused)
+    model = unquote(request.path_params.get("model", ""))
+    return model, None if version is None else unquote(version)

@@ -65,8 +65,7 @@ def read_terms(fields: Mapping[bytes, bytes]) -> Terms:
     json_length = fields.get(b"inference-header-content-length")
     if coding is None and timeout_ms is None and priority is None and json_length is None:
         return NO_TERMS
-    if coding is not None:
-        _check_coding(coding)
+    check_coding(fields)
     return Terms(
         None if timeout_ms is None else _timeout_s(timeout_ms),
         0 if priority is None else _count(b"x-request-priority", priority),
@@ -74,7 +73,9 @@ def read_terms(fields: Mapping[bytes, bytes]) -> Terms:
     )
 
 
-def _check_coding(value: bytes) -> None:
+def check_coding(fields: Mapping[bytes, bytes]) -> None:
+    """Return if a body can be read as it comes. Raises: Refused 415."""
+    value = fields.get(b"content-encoding", b"")
     if any(token.strip() not in (b"", b"identity") for token in value.lower().split(b",")):
         raise Refused(
             415,

@@ -149,4 +149,57 @@ TERMS: Sequence[Row] = (
     _asking("two lengths of the JSON part", f"{LENGTH}: 5", f"{LENGTH}: 6"),
 )
 
-TARGETS = (*PATHS, *NAMES, *METHODS, *TERMS)
+
+def _index(sentence: str, said: bytes, *words: str, headers: Sequence[str] = ()) -> Row:
+    return goes_on(sentence, request("/v2/repository/index", said, headers), *words)
+
+
+def _control(verb: str, model: str, said: bytes = b"") -> Row:
+    return goes_on(
+        f"{verb} {model} with a body of {len(said)} bytes",
+        request(f"/v2/repository/models/{model}/{verb}", said),
+        "explicit model load / unload is not allowed if polling is enabled",
+        status=403, code="forbidden",
+    )  # fmt: skip
+
+
+def _no_model(sentence: str, target: str) -> Row:
+    words = "requested model 'nobody' is not available"
+    return goes_on(sentence, get(target), words, status=404, code="unknown_model")
+
+
+_READY = "Invalid value for 'ready': expected a boolean"
+REPOSITORY: Sequence[Row] = (
+    _index("an index of what is ready, as a text", b'{"ready":"true"}', _READY, "$.ready"),
+    _index("an index of what is ready, as a number", b'{"ready":1}', _READY),
+    _index("an index of what is ready, as nothing", b'{"ready":null}', _READY),
+    _index("an index of what is ready, in a list", b'{"ready":[true]}', _READY),
+    _index("an index of what is ready, deep", b'{"ready":%b1%b}' % (b"[" * 50, b"]" * 50), _READY),
+    _index("an index asked for too deep", b"[" * 5000, "JSON nesting depth exceeds"),
+    _index("an index asked for by a list", b"[]", "($)", "expected an object, got an array"),
+    _index("an index asked for by half an object", b'{"ready":', "($)", "expected JSON text"),
+    goes_on(
+        "an index asked for in gzip",
+        request("/v2/repository/index", b"{}", ["Content-Encoding: gzip"]),
+        "header content-encoding", "gzip", status=415, code="unsupported_media_type",
+    ),
+    _control("load", "echo"),
+    _control("load", "nobody", b"{}"),
+    _control("load", "..", b"{"),
+    _control("unload", "echo"),
+    _control("unload", "echo", b'{"parameters":{"unload_dependents":true}}'),
+    _no_model("statistics of a model nobody has", "/v2/models/nobody/stats"),
+    _no_model("statistics of a version of that model", "/v2/models/nobody/versions/1/stats"),
+    goes_on(
+        "statistics of a version nobody has", get("/v2/models/echo/versions/2/stats"),
+        "requested model version is not available for model 'echo'",
+        status=404, code="unknown_version",
+    ),
+    _unknown_model("configuration of nobody's model", "/v2/models/nobody/config", "nobody", "GET"),
+    _not_allowed("GET", "/v2/repository/index", "POST"),
+    _not_allowed("GET", "/v2/repository/models/echo/load", "POST"),
+    _not_allowed("POST", "/v2/models/stats", "GET"),
+    _not_allowed("POST", "/v2/models/echo/config", "GET"),
+)  # fmt: skip
+
+TARGETS = (*PATHS, *NAMES, *METHODS, *TERMS, *REPOSITORY)

@@ -18,6 +18,7 @@ from tests.fakes import (
     FakeModel,
     Poisoned,
     a_call,
+    a_record,
     answer_of,
     batcher_for,
     now,
@@ -126,7 +127,7 @@ def test_a_call_that_fills_an_execution_is_not_split() -> None:
             given.extend(calls)
             model.run(calls, finish)
 
-        async with Batcher(run, Policy(max_rows=2), now) as batcher:
+        async with Batcher(run, Policy(max_rows=2), a_record(), now) as batcher:
             calls = [a_call(1, 2), a_call(3, 4)]
             for call in calls:
                 batcher.offer(call)
@@ -508,7 +509,10 @@ def test_a_half_whose_callers_expire_at_its_turn_never_runs() -> None:
             batches.append([float(call.rows) for call in calls])
             finish(model.result(calls))
 
-        async with Batcher(run, Policy(max_rows=4), lambda: now() + late_s[0]) as batcher:
+        def clock() -> float:
+            return now() + late_s[0]
+
+        async with Batcher(run, Policy(max_rows=4), a_record(), clock) as batcher:
             for row, deadline in ((POISON, 0.5), (POISON, 0.5), (3, 1.5), (4, 2.5)):
                 batcher.offer(client.call(row, deadline=deadline))
             await ticks(4)
@@ -552,7 +556,7 @@ def test_a_lone_call_leaves_after_max_wait() -> None:
 
 
 def test_a_wait_for_company_is_one_timer_however_many_join() -> None:
-    """Each turn of the batcher reads the clock: so many readings, so many turns."""
+    """Each turn of the batcher reads the clock, and so does the end of an execution."""
 
     async def scene() -> int:
         client, readings = Client(), [0.0]
@@ -561,7 +565,7 @@ def test_a_wait_for_company_is_one_timer_however_many_join() -> None:
             readings.append(now())
             return now()
 
-        async with Batcher(FakeModel().run, Policy(max_wait_s=1.0), clock) as batcher:
+        async with Batcher(FakeModel().run, Policy(max_wait_s=1.0), a_record(), clock) as batcher:
             for row in range(10):
                 batcher.offer(client.call(row))
                 await ticks(2)
@@ -571,7 +575,7 @@ def test_a_wait_for_company_is_one_timer_however_many_join() -> None:
             await asyncio.sleep(1.0)
             return len(readings) - before
 
-    assert play(scene) == 1
+    assert play(scene) == 2
 
 
 def test_a_full_batch_waits_for_no_company() -> None:
@@ -834,7 +838,7 @@ def test_a_move_in_the_midst_of_an_execution_loses_nobody() -> None:
             batcher.move(thread.run, Policy(max_rows=2))
             inline.run(calls, finish)
 
-        batcher = Batcher(run, Policy(max_rows=2), now)
+        batcher = Batcher(run, Policy(max_rows=2), a_record(), now)
         async with batcher:
             for row in (1, 2, 3):
                 batcher.offer(client.call(row))
@@ -877,7 +881,7 @@ def test_a_second_word_about_a_batch_is_not_heard() -> None:
             finish(RuntimeError("late"))
             finish(model.execute(calls))
 
-        async with Batcher(twice, Policy(), now) as batcher:
+        async with Batcher(twice, Policy(), a_record(), now) as batcher:
             batcher.offer(client.call(1))
             batcher.offer(client.call(2))
         return client.answers(), batcher.statistics()
@@ -902,7 +906,7 @@ def test_an_executor_that_raises_has_failed(error: Exception, expected: str) -> 
         def raises(calls: Sequence[Call], finish: Finish) -> None:
             raise error
 
-        async with Batcher(raises, Policy(max_rows=2), now) as batcher:
+        async with Batcher(raises, Policy(max_rows=2), a_record(), now) as batcher:
             batcher.offer(client.call(1))
             batcher.offer(client.call(2))
         return [call.error for call in client.heard]
@@ -921,7 +925,7 @@ def test_an_executor_that_finishes_and_then_raises_has_finished() -> None:
             model.run(calls, finish)
             raise RuntimeError("late")
 
-        async with Batcher(raises, Policy(), now) as batcher:
+        async with Batcher(raises, Policy(), a_record(), now) as batcher:
             batcher.offer(client.call(1))
         return client.answers()
 
@@ -1016,7 +1020,7 @@ def test_parts_that_do_not_rejoin_fail_their_call_alone() -> None:
 
     async def scene() -> list[bool]:
         client = Client()
-        async with Batcher(ragged, Policy(max_rows=4), now) as batcher:
+        async with Batcher(ragged, Policy(max_rows=4), a_record(), now) as batcher:
             calls = [client.call(1, 2, 3, 4, 5), client.call(6), client.call(7)]
             for call in calls:
                 batcher.offer(call)

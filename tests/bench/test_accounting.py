@@ -24,11 +24,11 @@ MACHINE = "cpu  100 1 20 800 5 0 4 70 9 9\ncpu0 50 0 10 400 2 0 2 35 4 4\nintr 1
 
 
 def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields() -> None:
-    assert parse_process(STAT) == ProcessLine(pid=4711, parent=4710, cpu_ticks=154)
+    assert parse_process(STAT) == ProcessLine(pid=4711, parent=4710, cpu_ticks=169)
 
 
-def test_user_and_system_time_are_counted_and_dead_children_are_not() -> None:
-    assert parse_process(STAT).cpu_ticks == 120 + 34
+def test_user_and_system_time_are_counted_and_that_of_dead_children_is_not_lost() -> None:
+    assert parse_process(STAT).cpu_ticks == 120 + 34 + 7 + 8
 
 
 def test_guest_time_is_not_counted_twice() -> None:

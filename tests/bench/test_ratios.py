@@ -12,6 +12,7 @@ from bench.ratios import (
     percentile,
     ratio_spread,
     spread,
+    worst,
 )
 
 FIGURES = st.floats(0.001, 1e6)
@@ -41,6 +42,10 @@ def test_a_percentile_was_measured_and_enough_values_do_not_exceed_it(
 
 def test_a_spread_is_the_median_with_both_ends() -> None:
     assert spread([3.0, 1.0, 2.0, 9.0]) == Spread(2.5, 1.0, 9.0, 4)
+
+
+def test_what_must_not_happen_once_is_judged_by_its_worst() -> None:
+    assert worst([0.0, 0.0, 3.0]) == Spread(3.0, 0.0, 3.0, 3)
 
 
 def test_pairs_are_measured_in_turns() -> None:

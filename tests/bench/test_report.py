@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from bench.ladder import row
-from bench.ratios import Bar, Spread, Timing, Verdict
+from bench.ratios import Bar, Figure, Spread, Timing, Verdict
 from bench.report import (
     Findings,
     Header,
+    figure_table,
     header,
     ladder_table,
     markdown,
@@ -31,7 +32,10 @@ ROW = row("lane", 64, [window(50_000), window(70_000), window(60_000)])
 BUSY = row("nginx", 64, [window(100_000, 0.95)])
 MET = Verdict(Bar("rate", at_least=0.5), Spread(0.51, 0.4, 0.6, 5), "", "51k and 100k/s")
 MISSED = Verdict(Bar("p99 of probes", at_most=10), Spread(12.5, 9.0, 14.0, 5), "ms")
-FINDINGS = Findings([ROW, BUSY], [MET, MISSED], [Timing("plan", Spread(1e-6, 9e-7, 2e-6, 7))])
+GAIN = Figure("two replicas / one", Spread(1.25, 1.1, 1.5, 5), "", "shared processors")
+START = Figure("start", Spread(6.67, 6.5, 7.0, 3), "s")
+PLAN = Timing("plan", Spread(1e-6, 9e-7, 2e-6, 7))
+FINDINGS = Findings([ROW, BUSY], [MET, MISSED], [GAIN, START], [PLAN])
 
 
 def test_a_row_is_the_median_of_its_rounds_with_both_ends() -> None:
@@ -53,9 +57,16 @@ def test_a_bar_shows_its_limit_its_spread_and_its_verdict() -> None:
     ]
 
 
+def test_a_figure_shows_its_spread_and_no_verdict() -> None:
+    assert figure_table([GAIN, START]).splitlines()[2:] == [
+        "| two replicas / one | 1.25 | 1.1-1.5 (5) | shared processors |",
+        "| start | 6.67 s | 6.5-7 (3) |  |",
+    ]
+
+
 def test_the_head_says_where_when_and_how() -> None:
     seen = head()
-    text = markdown(seen, Findings([], [], []))
+    text = markdown(seen, Findings([], [], [], []))
     for part in (seen.date, seen.processor, seen.kernel, seen.python, "uvloop ", "numpy "):
         assert part in text
     for part in (
@@ -69,12 +80,12 @@ def test_the_head_says_where_when_and_how() -> None:
 
 
 def test_a_kernel_that_does_not_count_waiting_leaves_it_open() -> None:
-    text = markdown(header(Effort(), 60.0, 0.0, None), Findings([], [], []))
+    text = markdown(header(Effort(), 60.0, 0.0, None), Findings([], [], [], []))
     assert "waited for a processor ? of the time" in text
 
 
 def test_what_was_not_measured_has_no_table() -> None:
-    assert "|" not in markdown(head(), Findings([], [], []))
+    assert "|" not in markdown(head(), Findings([], [], [], []))
 
 
 def test_a_report_is_stored_to_be_read_and_to_be_compared(tmp_path: Path) -> None:
@@ -82,6 +93,7 @@ def test_a_report_is_stored_to_be_read_and_to_be_compared(tmp_path: Path) -> Non
     stored = json.loads(figures.read_text())
     assert stored["ladder"][0]["requests_per_s"]["median"] == 60_000
     assert [claim["is_met"] for claim in stored["claims"]] == [True, False]
+    assert [one["seen"]["median"] for one in stored["figures"]] == [1.25, 6.67]
     assert stored["micro"][0]["what"] == "plan"
     assert stored["header"]["effort"]["pairs"] == 5
     assert page.read_text() == markdown(head_of(stored, page), FINDINGS)

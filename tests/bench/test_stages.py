@@ -9,7 +9,7 @@ import pytest
 from bench import stages
 from bench.micro import DIGITS, measure, steps
 from bench.requests import ANSWER, v2_body
-from gateway.app import open_replica
+from gateway.app.rooms import open_replica
 from gateway.batch.batcher import Batcher
 from gateway.config import load
 from gateway.core.batching import Policy as BatchingPolicy
@@ -18,6 +18,7 @@ from gateway.types import Call, Outputs
 from gateway.wire.exchange import Exchange
 from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
+from tests.fakes import Tallied, a_record
 
 BODY = v2_body([tuple(float(pixel % 17) for pixel in range(64))])
 
@@ -39,7 +40,7 @@ def ask(intake: Intake, send: Callable[[Exchange], None] = lambda _exchange: Non
 
 async def answered(flow: Flow) -> list[dict[str, object]]:
     """Ask three times in one tick."""
-    intake = Intake(flow, Policy(default_deadline_s=1e9))
+    intake = Intake(flow, Policy(default_deadline_s=1e9), Tallied())
     heard: asyncio.Queue[Exchange] = asyncio.Queue()
     for _ in range(3):
         ask(intake, heard.put_nowait)
@@ -63,7 +64,7 @@ def _frame(answer: dict[str, object]) -> list[tuple[object, ...]]:
 
 
 def test_the_first_stage_answers_without_reading_the_body() -> None:
-    exchange = ask(stages.CannedIntake(served(), Policy()))
+    exchange = ask(stages.CannedIntake(served(), Policy(), Tallied()))
     assert (exchange.body, exchange.form) == (ANSWER, stages.CANNED)
 
 
@@ -76,7 +77,7 @@ def test_the_batch_stages_answer_as_the_real_model_would(
     model: type[stages.ReadyModel] | type[stages.FreshModel],
 ) -> None:
     async def scene() -> list[dict[str, object]]:
-        async with Batcher(model().run, BatchingPolicy()) as batcher:
+        async with Batcher(model().run, BatchingPolicy(), a_record()) as batcher:
             return await answered(served(batcher))
 
     assert all(map(is_real, asyncio.run(scene())))

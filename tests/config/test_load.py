@@ -57,6 +57,10 @@ def test_the_rest_of_the_environment_is_none_of_ours() -> None:
     assert load(None, {"PATH": "x", "gateway_port": "x", "MY_GATEWAY_PORT": "x"}, {}) == Config()
 
 
+def test_the_token_of_the_command_line_is_no_setting() -> None:
+    assert load(None, {"GATEWAY_ADMIN_TOKEN": "hush"}, {}) == Config()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -74,6 +78,9 @@ def test_the_rest_of_the_environment_is_none_of_ours() -> None:
         ("CACHE__ENABLED", "false", False),
         ("CACHE__SCOPE", "global", "global"),
         ("AUTH__KEYS", "[]", ()),
+        ("ADMIN_HOSTS", '["a"]', ("a",)),
+        ("REPOSITORY__CONTROL", "explicit", "explicit"),
+        ("REPOSITORY__STARTUP", "[]", ()),
     ],
 )
 def test_a_variable_is_read_by_the_type_of_its_key(name: str, text: str, value: object) -> None:

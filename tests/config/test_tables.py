@@ -1,13 +1,31 @@
 """The tables: defaults that serve, bounds that hold, rules over several keys."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.config.faults import ConfigError, keys
+from gateway.config.faults import ConfigError, faults_of, keys
 from gateway.config.load import load
 from gateway.config.tables import Config
+
+DIGEST = "0123456789abcdefABCDEF" + "0" * 42
+WHOLE: dict[str, Any] = {
+    "models": "/srv/modèles",
+    "admin_host": "0.0.0.0",
+    "admin_hosts": ["gateway.example.com", "10.0.0.1"],
+    "replicas": 4,
+    "repository": {"control": "explicit", "startup": ["digits", "a b"]},
+    "tls": {"certfile": "c.pem", "keyfile": "k.pem", "keyfile_password": "hush"},
+    "admin_tls": {"certfile": "d.pem", "keyfile": "l.pem"},
+    "redis": {"url": "redis://:hush@host"},
+    "cache": {"fleet_key": "hush"},
+    "auth": {"keys": ["hush"], "admin_tokens": [f"operator:me:{DIGEST}"]},
+}
 
 
 def parse(raw: dict[str, object]) -> Config:
@@ -24,6 +42,12 @@ def faulty(path: str, value: object) -> bool:
     except ValidationError:
         return True
     return False
+
+
+def faults(raw: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        parse(raw)
+    return dict(faults_of(caught.value, Config))
 
 
 def test_an_empty_file_serves_the_models_beside_it() -> None:
@@ -77,6 +101,54 @@ def test_a_default_that_others_count_on_stays(path: str, value: object) -> None:
     assert found == value
 
 
+@pytest.mark.parametrize("config", [Config(), parse(WHOLE)])
+def test_a_configuration_reaches_another_process_as_json(config: Config) -> None:
+    """Secrets and paths too: a supervisor sends it to its replicas."""
+    text = config.model_dump_json()
+    assert Config.model_validate_json(text) == config
+    assert Config.model_validate(json.loads(text)) == config
+
+
+@given(
+    st.sampled_from(("models", "state", "server_name", "keys")),
+    st.text(min_size=1, max_size=20),
+)
+def test_any_text_that_is_taken_survives_json(key: str, text: str) -> None:
+    raw: dict[str, object] = {key: text}
+    if key == "state":
+        raw = {"state": {"dir": text}}
+    if key == "keys":
+        raw = {"feedback": {"keys": [text]}}
+    config = parse(raw)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_every_key_is_described_in_the_schema() -> None:
+    schema = Config.model_json_schema()
+    tables = {"Config": schema, **schema["$defs"]}
+    described = {
+        f"{name}.{key}": said.get("description") or "$ref" in said
+        for name, table in tables.items()
+        for key, said in table["properties"].items()
+    }
+    assert [key for key, is_said in described.items() if not is_said] == []
+    assert len(described) > len(list(keys(Config)))
+    assert all(table["description"] for table in tables.values())
+
+
+def test_the_schema_holds_the_bounds_and_the_defaults() -> None:
+    schema = Config.model_json_schema()
+    assert schema["properties"]["port"] == {
+        "default": 8080,
+        "description": "Data port; 0 takes any free one.",
+        "maximum": 65535,
+        "minimum": 0,
+        "title": "Port",
+        "type": "integer",
+    }
+    assert schema["additionalProperties"] is False
+
+
 def test_a_configuration_does_not_change() -> None:
     config = parse({})
     with pytest.raises(ValidationError):
@@ -126,6 +198,25 @@ def test_a_configuration_does_not_change() -> None:
         ("auth.keys", [""]),
         ("auth.keys", [1]),
         ("payload_log.sample_ratio", 1.01),
+        ("models", "a\udcff"),
+        ("state.dir", b"x"),
+        ("replicas", 1025),
+        ("heartbeat_timeout_s", 0.1),
+        ("heartbeat_timeout_s", float("inf")),
+        ("admin_hosts", "host"),
+        ("admin_hosts", ["host:8081"]),
+        ("repository.control", "poll"),
+        ("repository.proof_timeout_s", 0),
+        ("repository.proof_max_bytes", 0),
+        ("repository", {"control": "explicit", "startup": "digits"}),
+        ("repository", {"control": "explicit", "startup": ["../digits"]}),
+        ("auth.admin_tokens", ["viewer:me"]),
+        ("auth.admin_tokens", [f"admin:me:{DIGEST}"]),
+        ("auth.admin_tokens", [f"viewer:m e:{DIGEST}"]),
+        ("auth.admin_tokens", [f"viewer::{DIGEST}"]),
+        ("auth.admin_tokens", [f"viewer:me:{DIGEST}0"]),
+        ("auth.admin_tokens", [f"viewer:me:{DIGEST}\n"]),
+        ("admin_tls.certfile", "cert.pem"),
         ("tls.certfile", "cert.pem"),
         ("tls.keyfile", "key.pem"),
         ("tls.keyfile_password", "secret"),
@@ -148,7 +239,10 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused(path: str, value: o
         ("host", "0.0.0.0"),
         ("host", "localhost"),
         ("host", "my-host_1.example.com."),
-        ("admin_host", "10.1.2.3"),
+        ("admin_host", "::1"),
+        ("admin_host", "127.0.0.2"),
+        ("admin_host", "LocalHost"),
+        ("admin_hosts", ["gateway.example.com"]),
         ("replicas", 1),
         ("replicas", 64),
         ("default_deadline_s", 1),
@@ -158,6 +252,9 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused(path: str, value: o
         ("redis.url", "rediss://user:word@host:6379/0"),
         ("redis.url", "unix:///run/redis.sock"),
         ("auth.keys", ["a", "b"]),
+        ("auth.admin_tokens", [f"viewer:a.b-c_9:{DIGEST}", f"operator:me:{'f' * 64}"]),
+        ("repository", {"control": "explicit", "startup": ["digits"]}),
+        ("heartbeat_timeout_s", 0.5),
         ("payload_log.sample_ratio", 1),
         ("tls", {"certfile": "c", "keyfile": "k", "keyfile_password": "p"}),
     ],
@@ -190,7 +287,7 @@ def test_half_of_tls_is_refused_by_what_is_missing(table: dict[str, str], expect
         {"tls": {"certfile": "c", "keyfile": "k", "keyfile_password": "hush"}},
         {"cache": {"fleet_key": "hush"}},
         {"redis": {"url": "redis://:hush@host"}},
-        {"auth": {"keys": ["hush"], "admin_tokens": ["hush"]}},
+        {"auth": {"keys": ["hush"], "admin_tokens": []}},
         {"feedback": {"keys": ["hush"]}},
     ],
 )
@@ -199,9 +296,54 @@ def test_a_secret_is_not_shown_where_a_configuration_is(raw: dict[str, object]) 
 
 
 @pytest.mark.parametrize(
-    "name", ["GATEWAY_CACHE__FLEET_KEY", "GATEWAY_REDIS__URL", "GATEWAY_AUTH__KEYS"]
+    "name",
+    [
+        *("GATEWAY_CACHE__FLEET_KEY", "GATEWAY_REDIS__URL", "GATEWAY_AUTH__KEYS"),
+        "GATEWAY_AUTH__ADMIN_TOKENS",
+    ],
 )
 def test_a_secret_is_not_shown_in_a_fault(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {name: '["hush",3]'}, {})
     assert "hush" not in str(caught.value)
+
+
+def test_the_hash_of_a_token_is_not_shown() -> None:
+    assert DIGEST not in repr(parse(WHOLE))
+    raw = {"auth": {"admin_tokens": [f"viewer:a:{DIGEST}", f"operator:b:{DIGEST.upper()}"]}}
+    assert faults(raw) == {"$.auth.admin_tokens": "two tokens are the same"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "admin.example.com"])
+def test_without_tokens_the_management_port_stays_at_home(host: str) -> None:
+    what = "without auth.admin_tokens the management port must stay on a loopback address"
+    assert faults({"admin_host": host}) == {"$.admin_host": f"{what}, got '{host}'"}
+    parse({"admin_host": host, "auth": {"admin_tokens": [f"viewer:me:{DIGEST}"]}})
+
+
+def test_a_rule_over_two_keys_names_where_the_value_came_from() -> None:
+    with pytest.raises(ConfigError, match=r"got '::' \(from --admin-host\)"):
+        load(None, {}, {"admin_host": "::"})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"port": 9, "admin_port": 9},
+        {"port": 8081},
+        {"admin_port": 8080, "host": "0.0.0.0"},
+        {"admin_port": 8080, "host": "::"},
+    ],
+)
+def test_two_ports_are_not_one(raw: dict[str, Any]) -> None:
+    assert list(faults(raw)) == ["$.admin_port"]
+
+
+@pytest.mark.parametrize("raw", [{"port": 0, "admin_port": 0}, {"port": 8081, "host": "127.0.0.2"}])
+def test_two_addresses_are_two_ports(raw: dict[str, Any]) -> None:
+    parse(raw)
+
+
+def test_models_to_start_with_are_chosen_under_explicit_control_alone() -> None:
+    what = "startup is set, and control is 'none', which loads every model"
+    assert faults({"repository": {"startup": ["digits"]}}) == {"$.repository": what}

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.stacking import bucket, pad, split, stack
 from gateway.errors import ClientGone, ModelFailed
 from gateway.types import Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
-from tests.fakes import TWICE, a_call, answer_of, deaf, rows_of
+from tests.fakes import TWICE, a_call, answer_of, deaf, rows_of, untold
 
 MIXED = Signature(
     (TensorSpec("number", "INT16", (-1, 2)), TensorSpec("name", "BYTES", (-1,))), (), 64
@@ -93,7 +93,8 @@ def test_what_is_large_enough_is_not_padded(rows: int) -> None:
 
 def test_a_large_call_is_cut_into_parts_that_carry_its_terms() -> None:
     call = a_call(1, 2, 3, 4, 5, width=2, deadline=9.0, priority=3, arrived=1.0)
-    parts = split(call, 2)
+    parts = split(call, 2, untold)
+    assert (call.is_part, [part.is_part for part in parts]) == (False, [True] * 3)
     assert [rows_of(part) for part in parts] == [[1, 2], [3, 4], [5]]
     assert [part.rows for part in parts] == [2, 2, 1]
     assert {(p.version, p.shapes, p.deadline, p.priority, p.arrived) for p in parts} == {
@@ -104,7 +105,8 @@ def test_a_large_call_is_cut_into_parts_that_carry_its_terms() -> None:
 def test_strings_are_cut_by_rows() -> None:
     signature = Signature((TensorSpec("x", "BYTES", (-1, 2)),), (), 64)
     call = Call(Version("m", "1", signature), (list("abcdef"),), 3, ((2,),), deaf)
-    assert [part.payloads for part in split(call, 2)] == [(["a", "b", "c", "d"],), (["e", "f"],)]
+    first, second = split(call, 2, untold)
+    assert (first.payloads, second.payloads) == ((["a", "b", "c", "d"],), (["e", "f"],))
 
 
 def told(call: Call) -> list[Call]:
@@ -123,7 +125,7 @@ def answer(part: Call, *rows: float) -> None:
 def test_the_call_is_answered_with_its_last_part_whatever_the_order() -> None:
     call = a_call(1, 2, 3, 4, 5)
     heard = told(call)
-    first, second, third = split(call, 2)
+    first, second, third = split(call, 2, untold)
     answer(third, 50)
     answer(first, 10, 20)
     assert heard == []
@@ -135,10 +137,23 @@ def test_the_call_is_answered_with_its_last_part_whatever_the_order() -> None:
     assert call.outputs.calls == 1
 
 
+def test_somebody_hears_of_a_whole_call_before_its_owner_does() -> None:
+    call = a_call(1, 2)
+    heard = told(call)
+    before: list[tuple[Call, Outputs, bool]] = []
+    first, second = split(call, 1, lambda whole, last: before.append((whole, last, whole.done)))
+    answer(second, 20)
+    assert before == []
+    answer(first, 10)
+    assert first.outputs is not None
+    assert before == [(call, first.outputs, False)]
+    assert heard == [call]
+
+
 def test_the_first_part_that_fails_fails_the_call_and_ends_the_other_parts() -> None:
     call = a_call(1, 2, 3)
     heard = told(call)
-    first, second, third = split(call, 1)
+    first, second, third = split(call, 1, untold)
     error = ModelFailed("nan")
     answer(first, 10)
     second.fail(error)
@@ -154,7 +169,7 @@ def test_the_first_part_that_fails_fails_the_call_and_ends_the_other_parts() -> 
 def test_a_part_that_ends_without_a_word_fails_the_call() -> None:
     call = a_call(1, 2)
     heard = told(call)
-    part = split(call, 1)[0]
+    part = split(call, 1, untold)[0]
     part.done = True
     part.on_done(part)
     assert heard == [call]
@@ -164,7 +179,7 @@ def test_a_part_that_ends_without_a_word_fails_the_call() -> None:
 def test_when_the_client_leaves_no_part_costs_anything_any_more() -> None:
     call = a_call(1, 2, 3)
     heard = told(call)
-    parts = split(call, 2)
+    parts = split(call, 2, untold)
     call.fail(ClientGone("connection closed"))
     assert heard == [call]
     assert [part.done for part in parts] == [True, True]
@@ -175,9 +190,9 @@ def test_when_the_client_leaves_no_part_costs_anything_any_more() -> None:
 def test_a_part_may_be_split_again() -> None:
     call = a_call(1, 2, 3, 4, 5, 6, 7)
     heard = told(call)
-    first, second = split(call, 4)
+    first, second = split(call, 4, untold)
     answer(second, 50, 60, 70)
-    for part in split(first, 2):
+    for part in split(first, 2, untold):
         answer(part, *(10 * row for row in rows_of(part)))
     assert heard == [call]
     assert answer_of(call) == [10, 20, 30, 40, 50, 60, 70]
@@ -195,7 +210,7 @@ def test_a_finished_call_leaves_nothing_to_collect() -> None:
     try:
         owner = Owner()
         call = a_call(1, 2, on_done=owner.hear)
-        parts = split(call, 1)
+        parts = split(call, 1, untold)
         answer(parts[0], 10)
         answer(parts[1], 20)
         of_owner, of_part = weakref.ref(owner), weakref.ref(parts[0].on_done)
@@ -209,11 +224,14 @@ def test_parts_that_came_out_of_different_widths_fail_the_call() -> None:
     """An output may have a second axis that depends on the data."""
     call = a_call(1, 2)
     heard = told(call)
-    for width, part in enumerate(split(call, 1), start=1):
+    before: list[Call] = []
+    parts = split(call, 1, lambda whole, _last: before.append(whole))
+    for width, part in enumerate(parts, start=1):
         part.answer(Outputs([np.zeros((1, width), np.float32)], 1), 0, 1)
     assert heard == [call]
     assert isinstance(call.error, ModelFailed)
     assert "do not rejoin" in str(call.error)
+    assert before == []
 
 
 @pytest.mark.parametrize("offset", range(8))

@@ -14,7 +14,7 @@ from gateway.batch.batcher import Batcher
 from gateway.core.batching import Policy
 from gateway.execute.executors import Execute, Inline, Threads
 from gateway.types import Call, Outputs
-from tests.fakes import POISON, Answer, Client, FakeModel, Poisoned, a_call, answer_of
+from tests.fakes import POISON, Answer, Client, FakeModel, Poisoned, a_call, a_record, answer_of
 
 PATIENCE_S = 30.0  # how long a test waits for a thread before it calls it hung
 
@@ -108,7 +108,8 @@ def test_a_batch_fails_in_a_thread_and_only_the_guilty_call_hears_of_it() -> Non
     async def scene() -> list[Answer]:
         client = Client()
         async with Threads(FakeModel().execute, 2) as threads:
-            async with Batcher(threads.run, Policy(max_rows=4, max_running=2)) as batcher:
+            policy = Policy(max_rows=4, max_running=2)
+            async with Batcher(threads.run, policy, a_record()) as batcher:
                 calls = [client.call(row) for row in (1, 2, POISON, 3, 4, 5)]
                 for call in calls:
                     batcher.offer(call)

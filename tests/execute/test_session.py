@@ -1,15 +1,17 @@
 """The session against real ONNX graphs: what it says of a model, and what it gives back."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx.helper
 import pytest
 from onnx import TensorProto
 
 from gateway.core.datatypes import BY_ONNX, DATATYPES
 from gateway.errors import ModelFailed
-from gateway.execute.session import LoadFailed, Session, SessionSettings
+from gateway.execute.session import LoadFailed, Session, SessionSettings, is_out_of_memory
 from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
 from tests import models_onnx
 from tests.fakes import deaf
@@ -198,6 +200,21 @@ def test_a_model_is_given_its_buckets_and_the_filling_is_cut_off(tmp_path: Path)
     assert rows_out(padded.execute([nine])) == [7] * 9
 
 
+@pytest.mark.parametrize("settings", [BATCHES, SessionSettings(64, pad_to=(8,)), SessionSettings()])
+def test_what_an_execution_took_is_told_in_three_parts(
+    tmp_path: Path, settings: SessionSettings
+) -> None:
+    session = Session(models_onnx.twice(tmp_path / "m.onnx"), settings)
+    row = np.arange(2, dtype="<f4").tobytes()
+    shapes = ((2,),) if settings.max_batch_rows else ((1, 2),)
+    began_ns = time.perf_counter_ns()
+    outputs = session.execute([call(session, 1, row, shapes=shapes)])
+    took_ns = time.perf_counter_ns() - began_ns
+    parts_ns = outputs.input_ns, outputs.infer_ns, outputs.output_ns
+    assert min(parts_ns) >= 0
+    assert 0 < sum(parts_ns) <= took_ns
+
+
 def test_a_row_that_breaks_the_model_raises_and_the_next_run_is_fine(tmp_path: Path) -> None:
     session = Session(models_onnx.picky(tmp_path / "m.onnx"), BATCHES)
 
@@ -296,3 +313,67 @@ def test_onnx_runtime_calls_the_types_as_the_table_says(tmp_path: Path) -> None:
         file = models_onnx.echo(tmp_path / f"{name}.onnx", element)
         (node,) = Session(file, BATCHES)._ort.get_inputs()  # noqa: SLF001 - its own word for it
         assert BY_ONNX[node.type].name == name
+
+
+@pytest.mark.parametrize("settings", [BATCHES, SessionSettings(64, pad_to=(8,)), SessionSettings()])
+def test_whole_arrays_are_answered_as_calls_are(tmp_path: Path, settings: SessionSettings) -> None:
+    session = Session(models_onnx.twice(tmp_path / "m.onnx"), settings)
+    (array,) = session.infer([np.array([[1, 2], [3, 4], [5, 6]], dtype="<f4")])
+    assert array.tolist() == [[2, 4], [6, 8], [10, 12]]
+
+
+def test_a_trial_run_takes_the_shape_that_callers_send(tmp_path: Path) -> None:
+    """The two inputs fit each other in no shape but the one that was told."""
+    file = models_onnx.save(
+        tmp_path / "m.onnx",
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [("x", TensorProto.FLOAT, ["rows", "width"])],
+        [("y", TensorProto.FLOAT, ["rows", 1])],
+        [onnx.helper.make_tensor("w", TensorProto.FLOAT, [3, 1], [1.0, 2.0, 3.0])],
+    )
+    with pytest.raises(ModelFailed):
+        Session(file, BATCHES).time_s(2)
+    assert Session(file, SessionSettings(64, trial_shapes={"x": (3,)})).time_s(2) > 0
+    assert Session(file, SessionSettings(trial_shapes={"x": (2, 3)})).time_s(1) > 0
+
+
+def test_a_trial_run_looks_at_what_came_out(tmp_path: Path) -> None:
+    session = Session(models_onnx.total(tmp_path / "m.onnx"), BATCHES)
+    with pytest.raises(ModelFailed, match=r"output 'y': expected FP32 \[-1\] of 2 rows"):
+        session.time_s(2)
+
+
+@pytest.mark.parametrize(("threads", "clock"), [(1, "thread_time"), (2, "perf_counter")])
+def test_one_thread_is_measured_by_its_own_time_and_several_by_the_clock(
+    tmp_path: Path, threads: int, clock: str
+) -> None:
+    settings = SessionSettings(64, intra_op_threads=threads)
+    session = Session(models_onnx.twice(tmp_path / "m.onnx"), settings)
+    assert session._clock.__name__ == clock  # noqa: SLF001 - no test measures time
+
+
+@pytest.mark.parametrize(
+    ("opset", "ir_version", "reason"),
+    [
+        (9999, 8, "opset 9999 of ai.onnx is unknown to this ONNX Runtime: expected at most "),
+        (17, 9999, "IR version 9999 is unknown to this ONNX Runtime: expected at most "),
+    ],
+)
+def test_what_this_onnx_runtime_is_too_old_for_is_told_by_its_number(
+    tmp_path: Path, opset: int, ir_version: int, reason: str
+) -> None:
+    file = models_onnx.of_opset(tmp_path / "m.onnx", opset, ir_version)
+    with pytest.raises(LoadFailed) as caught:
+        Session(file, BATCHES)
+    assert str(caught.value).startswith(f"{file}: {reason}")
+
+
+def test_want_of_memory_is_told_from_other_failures(tmp_path: Path) -> None:
+    session = Session(models_onnx.eats_memory(tmp_path / "m.onnx", 1 << 50), BATCHES)
+    with pytest.raises(ModelFailed) as caught:
+        session.time_s(1)
+    assert is_out_of_memory(caught.value)
+    chained = LoadFailed("a trial run failed")
+    chained.__cause__ = MemoryError()
+    assert is_out_of_memory(chained)
+    assert not is_out_of_memory(ModelFailed("an index was out of bounds"))

@@ -10,18 +10,21 @@ from tests.house import tree
 
 # Every library that gateway/ may import, and the rooms that may. Anything else is a fault.
 DOORS: dict[str, tuple[str, ...]] = {
+    "google": ("gateway.repository.triton",),  # protobuf
     "httptools": ("gateway.wire",),
+    "httpx": ("gateway.cli",),
     "numpy": ("gateway",),
     "onnxruntime": ("gateway.execute",),
-    "orjson": ("gateway.wire",),
-    "pydantic": ("gateway.config",),
+    "orjson": ("gateway.wire", "gateway.app", "gateway.supervise"),
+    "prometheus_client": ("gateway.supervise.exporter",),
+    "pydantic": ("gateway.config", "gateway.control", "gateway.supervise.management"),
     "pydantic_core": ("gateway.config",),
     "rich": ("gateway.cli",),
     "simdjson": ("gateway.wire",),
-    "starlette": ("gateway.wire",),
+    "starlette": ("gateway.wire", "gateway.supervise.management"),
     "typer": ("gateway.cli",),
     "uvicorn": ("gateway.wire", "gateway.app"),
-    "uvloop": ("gateway.app",),
+    "uvloop": ("gateway.app", "gateway.supervise.supervisor"),
 }
 
 

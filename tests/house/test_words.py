@@ -91,8 +91,18 @@ def test_nobody_sleeps_by_the_wall_clock() -> None:
     assert uses(("gateway", "models", "tests"), r"time\.sleep") == []
 
 
+# Where time itself is awaited: a rhythm, a delay that was promised.
+CLOCKS = {
+    "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
+    "gateway/supervise/heartbeats.py": "whoever is silent cannot say so",
+    "gateway/supervise/fleet.py": "a slot waits before its next start",
+    "gateway/supervise/supervisor.py": "`pre_drain_s`",
+}
+
+
 def test_the_gateway_does_not_poll() -> None:
-    assert uses(("gateway",), r"asyncio\.sleep") == []
+    found = uses(("gateway",), r"asyncio\.sleep")
+    assert sorted(one.partition(":")[0] for one in found) == sorted(CLOCKS)
 
 
 def test_no_test_is_switched_off() -> None:

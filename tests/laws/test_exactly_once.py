@@ -1,4 +1,5 @@
-"""The first law: every Call is answered exactly once, whatever fails, leaves or expires.
+"""The first law: every Call is answered exactly once, whatever fails, leaves or expires;
+and it is counted once, before it is answered.
 
 A story is a schedule of what clients and executors do, made by Hypothesis and played in
 virtual time. Its times are multiples of 1/64 s, so that sums and differences of them are
@@ -16,10 +17,20 @@ from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher, Finish, Statistics
 from gateway.core.batching import Policy
-from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
-from gateway.types import Call
+from gateway.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    Draining,
+    GatewayError,
+    ModelFailed,
+    Overloaded,
+)
+from gateway.observe.counts import Counts, read
+from gateway.observe.layout import FAILED_OUTCOMES, OUTCOME_NAMES, SUCCESS_NS
+from gateway.observe.record import Record
+from gateway.types import Call, Outputs
 from tests.clock import play
-from tests.fakes import POISON, FakeModel, a_call, answer_of, now, rows_of
+from tests.fakes import POISON, FakeModel, a_call, a_row, answer_of, now, rows_of
 
 TICK_S = 1 / 64
 RING_S = 0.005 + 1e-9  # an alarm may ring so much late
@@ -76,6 +87,12 @@ class Judge:
     largest_rows: int = 0  # the largest maximum there was
     has_moved: bool = False
     broken: list[str] = field(default_factory=list)
+    row: memoryview = field(default_factory=a_row)
+    record: Record = field(init=False)
+    succeeded: int = 0
+
+    def __post_init__(self) -> None:
+        self.record = Record(self.row)
 
     def make(self, offer: Offer, batcher: Batcher) -> Call:
         number = float(len(self.calls) + 1)
@@ -86,6 +103,7 @@ class Judge:
         def hear(call: Call) -> None:
             self.heard[id(call)] += 1
             self.answered_at[id(call)] = now()
+            self.count(call)
             if offer.asks_again and self.heard[id(call)] == 1:
                 again = Offer(1, 1 + offer.width % 3, 0, math.inf, None, False, False)
                 batcher.offer(self.make(again, batcher))
@@ -100,6 +118,16 @@ class Judge:
         )
         self.calls.append((offer, call))
         return call
+
+    def count(self, call: Call) -> None:
+        """Count what was lost, as the wire does; look whether what was not is counted."""
+        if call.error is None:
+            self.succeeded += 1
+            if outcome(read(self.row), "success") < self.succeeded:
+                self.broken.append("it is counted before it is answered")
+        else:
+            assert isinstance(call.error, GatewayError)
+            self.record.refuse(call.error.code, now() - call.arrived, call.rows)
 
     def inspect(self, calls: Sequence[Call]) -> None:
         """Keep what is wrong with a batch: raised here, it would pass for the model's error."""
@@ -120,6 +148,8 @@ class Judge:
         is_bad = self.story.bad_habits[self.executions % len(self.story.bad_habits)]
         self.executions += 1
         result = FakeModel().result(calls)
+        if isinstance(result, Outputs):
+            result.input_ns, result.infer_ns, result.output_ns = 300, 5_000_000, 70
         if cost:
             self.running += 1
             asyncio.get_running_loop().call_later(cost * TICK_S, self._end, finish, result)
@@ -142,7 +172,7 @@ async def play_story(story: Story) -> Judge:
     loop = asyncio.get_running_loop()
     raised: list[object] = []
     loop.set_exception_handler(lambda _, context: raised.append(context))
-    batcher = Batcher(judge.run, story.policy, now)
+    batcher = Batcher(judge.run, story.policy, judge.record, now)
 
     async def live() -> None:
         async with batcher:
@@ -207,6 +237,11 @@ POLICIES = st.builds(
 )
 ANY_COSTS = st.lists(st.one_of(st.none(), st.integers(0, 9), st.just(0)), min_size=1, max_size=5)
 FINITE_COSTS = st.lists(st.integers(0, 9), min_size=1, max_size=5)
+POISONED = Offer(3, 1, 0, math.inf, None, True, False)
+GOOD = Offer(5, 1, 0, math.inf, None, False, True)
+LEAVER = Offer(3, 1, 0, math.inf, 2, False, False)  # while its batch runs, if that is slow
+LEFT = Story([LEAVER, GOOD, LEAVER, Pass(9)], [4], [False], Policy(max_rows=20), False)
+FAST = Story([GOOD, POISONED, GOOD], [0], [True], Policy(max_rows=2, drain_s=1e9), False)
 HABITS = st.lists(st.booleans(), min_size=1, max_size=3)
 
 
@@ -245,6 +280,52 @@ def test_nobody_hears_long_after_its_deadline(story: Story) -> None:
     assert late == []
 
 
+def outcome(counts: Counts, name: str) -> int:
+    return counts.outcomes[OUTCOME_NAMES.index(name)]
+
+
+@given(st.builds(Story, STEPS, ANY_COSTS, HABITS, POLICIES, st.booleans()))
+@example(FAST)
+@example(LEFT)
+def test_every_call_is_counted_exactly_once(story: Story) -> None:
+    """Under what it was told, whoever its batchmates were and whether it was cut into parts."""
+    judge = play(lambda: play_story(story))
+    counts = read(judge.row)
+    told = Counter(
+        "success" if call.error is None else getattr(call.error, "code", "?")
+        for _, call in judge.calls
+    )
+    assert dict(zip(OUTCOME_NAMES, counts.outcomes, strict=True)) == {
+        name: told[name] for name in OUTCOME_NAMES
+    }
+    assert sum(counts.outcomes) == len(judge.calls)
+    assert sum(counts.queue) == outcome(counts, "success")
+    failed = sum(outcome(counts, name) for name in FAILED_OUTCOMES)
+    assert sum(counts.request) == outcome(counts, "success") + failed
+
+
+@given(st.builds(Story, STEPS, ANY_COSTS, HABITS, POLICIES, st.booleans()))
+@example(FAST)
+@example(LEFT)
+@example(Story([GOOD, GOOD], [3], [False], Policy(max_rows=2, max_running=3), False))
+def test_the_identities_of_the_protocol_hold(story: Story) -> None:
+    """Source: the protocol, chapter 10."""
+    judge = play(lambda: play_story(story))
+    counts = read(judge.row)
+    assert counts.executing == 0
+    assert counts.executions == sum(counts.execution) == judge.executions
+    assert sum(size[0] for size in counts.sizes.values()) <= counts.executions
+    assert counts.inferences == sum(rows * size[0] for rows, size in counts.sizes.items())
+    compute_ns = counts.input_ns + counts.infer_ns + counts.output_ns
+    assert judge.row[SUCCESS_NS] >= counts.queue_ns + compute_ns  # reading mends what it can
+    assert compute_ns == outcome(counts, "success") * (300 + 5_000_000 + 70)
+    served = sum(call.rows for _, call in judge.calls if call.error is None)
+    lost = sum(call.rows for _, call in judge.calls if call.error is not None)
+    # a call that was cut into parts may have lost its last part only
+    was_split = judge.has_moved or any(c.rows > story.policy.max_rows for _, c in judge.calls)
+    assert served <= counts.inferences <= served + (lost if was_split else 0)
+
+
 ROOMY = st.builds(
     Policy,
     max_rows=st.integers(1, 8),
@@ -253,12 +334,10 @@ ROOMY = st.builds(
     max_waiting_rows=st.just(10**6),
     drain_s=st.just(1e9),
 )
-POISONED = Offer(3, 1, 0, math.inf, None, True, False)
-GOOD = Offer(5, 1, 0, math.inf, None, False, True)
 
 
 @given(st.builds(Story, STEPS, FINITE_COSTS, HABITS, ROOMY, st.just(False)))
-@example(Story([GOOD, POISONED, GOOD], [0], [True], Policy(max_rows=2, drain_s=1e9), False))
+@example(FAST)
 def test_whoever_asked_well_and_stayed_is_answered_with_its_own_rows(story: Story) -> None:
     """Nobody's poison, leaving or lateness harms a batchmate; closing cuts nobody off."""
     judge = play(lambda: play_story(story))

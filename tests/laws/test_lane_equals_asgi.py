@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app import open_replica
+from gateway.app.rooms import open_replica
 from gateway.config import Config
 from gateway.core.datatypes import DATATYPES
 from gateway.flow import Flow
@@ -168,6 +168,12 @@ PATHS = [
     b"/v2/models//ready", b"/v2/models/m/", b"//", b"/%zz", b"/%ff", b"/%C3%A9", b"/V2", b"*",
     b"/v2/models/stats", b"/v2/models/a%5Cb/infer", b"/v2/models/%00/ready", b"/v2?x=1&y=%zz",
     b"/v2/models/%2E%2E/ready", b"/v2/models/../ready", b"/" + b"x" * 2000,
+    b"/v2/models/m/stats", b"/v2/models/m/versions/01/stats", b"/v2/models/m/versions/2/stats",
+    b"/v2/models/n/stats", b"/v2/models/m/config", b"/v2/models/m/versions/9/config",
+    b"/v2/models/n/config", b"/v2/repository/index", b"/v2/repository/index/", b"/v2/repository",
+    b"/v2/repository/models/m/load", b"/v2/repository/models/m/unload",
+    b"/v2/repository/models//load", b"/v2/repository/models/../load",
+    b"/v2/repository/models/a%2Fb/unload", b"/v2/repository/models/%zz/load",
 ]  # fmt: skip
 INFER_PATHS = [
     INFER, INFER, INFER + b"?a=b", b"/v2/models/m/versions/1/infer", b"/v2/models/n/infer",

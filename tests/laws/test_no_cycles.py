@@ -12,6 +12,7 @@ from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
 from gateway.types import Call, Outputs
 from tests.clock import play
+from tests.fakes import a_record
 from tests.wire.harness import (
     DOUBLE,
     Echo,
@@ -48,7 +49,8 @@ async def serve(raw: bytes) -> int:
         arrays = stack(calls, DOUBLE.signature)
         finish(ValueError("13") if arrays[0][0][0] == 13 else Outputs(arrays, len(calls)))
 
-    async with Batcher(run, Policy(), asyncio.get_running_loop().time) as batcher:
+    clock = asyncio.get_running_loop().time
+    async with Batcher(run, Policy(), a_record(), clock) as batcher:
         line = Line(Flow({"m": Served(DOUBLE, {"1": DOUBLE})}, {DOUBLE: batcher}))
         for _ in range(3):
             line.send(raw)

@@ -16,6 +16,7 @@ from gateway.core.datatypes import DATATYPES
 from gateway.core.stacking import bucket, pad, split, stack
 from gateway.errors import ModelFailed
 from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
+from tests.fakes import untold
 
 MAX_ROWS = 16
 SHAPES = st.lists(st.integers(0, 3), max_size=2).map(tuple)
@@ -132,12 +133,20 @@ def test_rejoined_rows_are_those_of_one_run(
     owner = Owner()
     calls = [owner.ask(case, rows, tensors) for rows, tensors in case.sent]
     parts: list[Call] = []
+    told: list[Call] = []
+
+    def tell(call: Call, _outputs: Outputs) -> None:
+        assert not call.done
+        told.append(call)
+
     for call in calls:
-        parts += split(call, max_rows) if call.rows > max_rows else [call]
+        parts += split(call, max_rows, tell) if call.rows > max_rows else [call]
     assert all(part.rows <= max_rows for part in parts)
     for batch in batches(parts, dice):
         execute(batch, pad_to)
     assert sorted(map(id, owner.heard)) == sorted(map(id, calls))
+    assert told == [call for call in owner.heard if call.rows > max_rows]
+    assert all(part.is_part == (part not in calls) for part in parts)
     for call, (rows, tensors) in zip(calls, case.sent, strict=True):
         alone = Owner().ask(case, rows, tensors)
         expected = run(stack([alone], case.version.signature))
@@ -150,7 +159,7 @@ def test_the_parts_together_are_the_call(case: Case, max_rows: int) -> None:
     rows, tensors = case.sent[0]
     signature = case.version.signature
     whole = stack([Owner().ask(case, rows, tensors)], signature)
-    parts = split(Owner().ask(case, rows, tensors), max_rows)
+    parts = split(Owner().ask(case, rows, tensors), max_rows, untold)
     assert sum(part.rows for part in parts) == rows
     assert bits(stack(parts, signature), 0, rows) == bits(whole, 0, rows)
 
@@ -160,7 +169,8 @@ def test_a_call_fails_once_if_any_part_does(case: Case, max_rows: int, dice: ran
     owner = Owner()
     rows, tensors = case.sent[0]
     call = owner.ask(case, rows, tensors)
-    parts = split(call, max_rows)
+    told: list[Call] = []
+    parts = split(call, max_rows, lambda call, _outputs: told.append(call))
     guilty = dice.choice(parts)
     error = ModelFailed("nan")
     dice.shuffle(parts)
@@ -171,4 +181,5 @@ def test_a_call_fails_once_if_any_part_does(case: Case, max_rows: int, dice: ran
             execute([part], ())
     assert owner.heard == [call]
     assert call.error is error
+    assert told == []
     assert all(part.done for part in parts)

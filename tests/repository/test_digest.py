@@ -1,13 +1,14 @@
 """A version's digest: the same files, the same name, wherever they lie."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repository.digest import digest
+from gateway.repository.digest import digest, signature_of_files
 
 Tree = dict[str, bytes]
 
@@ -104,3 +105,46 @@ def test_different_files_have_different_digests(
 ) -> None:
     first, second = (write(tmp_path_factory.mktemp("tree"), files) for files in (one, other))
     assert (digest(first) == digest(second)) == (one == other)
+
+
+def test_the_manifest_is_no_part_of_a_version(tmp_path: Path) -> None:
+    """It repeats what the files say: two equal models stay equal when one gets a manifest."""
+    before = digest(write(tmp_path, FILES))
+    assert digest(write(tmp_path, {"manifest.sha256": b"x"})) == before
+    assert digest(write(tmp_path, {"weights/manifest.sha256": b"x"})) != before
+
+
+def test_the_stamp_of_files_stays_while_nobody_touches_them(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    assert signature_of_files(tmp_path) == signature_of_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"model.onnx": b"graph!"}, {"weights/b.bin": b""}, {"manifest.sha256": b""}], ids=str
+)
+def test_the_stamp_of_files_differs_after_a_change(tmp_path: Path, change: Tree) -> None:
+    before = signature_of_files(write(tmp_path, FILES))
+    assert signature_of_files(write(tmp_path, change)) != before
+
+
+def test_the_stamp_sees_a_file_that_was_replaced_by_one_of_its_size_and_time(
+    tmp_path: Path,
+) -> None:
+    before = signature_of_files(write(tmp_path, FILES))
+    file = tmp_path / "model.onnx"
+    seen = file.stat()
+    (tmp_path / "new").write_bytes(b"hparg")
+    os.utime(tmp_path / "new", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    (tmp_path / "new").rename(file)
+    assert signature_of_files(tmp_path) != before
+
+
+def test_the_stamp_sees_a_file_that_was_taken_away(tmp_path: Path) -> None:
+    before = signature_of_files(write(tmp_path, FILES))
+    (tmp_path / "model.toml").unlink()
+    assert signature_of_files(tmp_path) != before
+
+
+def test_the_stamp_of_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        signature_of_files(tmp_path / "nowhere")

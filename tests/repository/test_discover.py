@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.repository.discover import Found, RepositoryError, discover
+from gateway.repository.discover import Discovery, RepositoryError, discover
+from gateway.repository.proof import Found
 from gateway.repository.settings import BatchingSettings, ModelSettings
 
 
@@ -30,13 +31,19 @@ def put(root: Path, *places: str, toml: str | None = None) -> None:
 
 
 def seen(root: Path) -> list[tuple[str, str]]:
-    return [(found.model, found.version) for found in discover(root, parse)]
+    return [(found.model, found.version) for found in discover(root, parse).found]
 
 
 def faults(root: Path) -> list[tuple[str, str]]:
     """Return the faults, with paths as seen from the root."""
+    seen = discover(root, parse).faults
+    return [(os.path.relpath(fault.path, root), fault.what) for fault in seen]
+
+
+def of_the_root(root: Path) -> list[tuple[str, str]]:
     with pytest.raises(RepositoryError) as caught:
         discover(root, parse)
+    assert str(caught.value) == "\n".join(f"{path}: {what}" for path, what in caught.value.faults)
     return [(os.path.relpath(path, root), what) for path, what in caught.value.faults]
 
 
@@ -45,12 +52,12 @@ def test_a_version_is_found_with_its_files_and_settings(tmp_path: Path) -> None:
     folder = tmp_path / "digits" / "1"
     settings = ModelSettings("Reads digits", BatchingSettings(max_batch_size=32))
     expected = Found("digits", "1", folder, folder / "model.onnx", settings)
-    assert discover(tmp_path, parse) == (expected,)
+    assert discover(tmp_path, parse) == Discovery((expected,), ())
 
 
 def test_a_version_without_a_model_toml_has_the_defaults(tmp_path: Path) -> None:
     put(tmp_path, "digits/1")
-    (found,) = discover(tmp_path, parse)
+    (found,) = discover(tmp_path, parse).found
     assert found.settings == ModelSettings()
 
 
@@ -62,7 +69,7 @@ def test_models_come_by_name_and_versions_ascend(tmp_path: Path) -> None:
 
 def test_leading_zeros_are_no_part_of_a_version(tmp_path: Path) -> None:
     put(tmp_path, "digits/007")
-    (found,) = discover(tmp_path, parse)
+    (found,) = discover(tmp_path, parse).found
     assert (found.version, found.folder.name) == ("7", "007")
 
 
@@ -85,24 +92,72 @@ def test_a_linked_model_is_a_model(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    assert faults(tmp_path / "nowhere") == [(".", "no such folder")]
+    assert of_the_root(tmp_path / "nowhere") == [(".", "no such folder")]
 
 
 def test_a_root_that_is_a_file_is_a_fault(tmp_path: Path) -> None:
     file = tmp_path / "models"
     file.write_text("")
-    assert faults(file) == [(".", "is not a folder")]
+    assert of_the_root(file) == [(".", "is not a folder")]
 
 
-def test_a_root_without_a_model_is_told_what_was_expected(tmp_path: Path) -> None:
+def test_a_root_without_a_model_holds_nothing_and_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "digits" / "1").mkdir(parents=True)
-    expected = [(".", "holds no model: expected <model>/<version>/model.onnx")]
-    assert faults(tmp_path) == expected
+    assert discover(tmp_path, parse) == Discovery()
 
 
-def test_one_version_twice_is_a_fault(tmp_path: Path) -> None:
-    put(tmp_path, "digits/1", "digits/01")
+def test_a_root_that_is_a_loop_of_links_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    ((path, _),) = of_the_root(tmp_path / "loop")
+    assert path == "."
+
+
+def test_a_root_that_may_not_be_read_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(place: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert of_the_root(tmp_path) == [(".", "cannot be read: Permission denied")]
+
+
+def test_a_model_that_may_not_be_read_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a/1", "b/1")
+    scandir = os.scandir
+
+    def forbidden(place: Path) -> object:
+        if place.name == "a":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert faults(tmp_path) == [("a", "cannot be read: Permission denied")]
+    assert seen(tmp_path) == [("b", "1")]
+
+
+def test_a_link_that_leads_nowhere_harms_nobody(tmp_path: Path) -> None:
+    put(tmp_path, "digits/1")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "digits" / "2").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "digits" / "3").symlink_to(tmp_path / "digits" / "3")
+    assert seen(tmp_path) == [("digits", "1")]
+
+
+def test_one_version_twice_is_neither_of_the_two(tmp_path: Path) -> None:
+    """Which one is meant nobody can say, so a guess would be a lottery."""
+    put(tmp_path, "digits/1", "digits/01", "digits/2")
     assert faults(tmp_path) == [("digits/1", "is the same version as 01")]
+    assert seen(tmp_path) == [("digits", "2")]
+
+
+def test_a_version_there_three_times_is_told_of_each(tmp_path: Path) -> None:
+    put(tmp_path, "digits/1", "digits/01", "digits/001")
+    assert [path for path, _ in faults(tmp_path)] == ["digits/01", "digits/1"]
+    assert seen(tmp_path) == []
 
 
 def test_a_bad_version_is_a_fault(tmp_path: Path) -> None:
@@ -158,21 +213,34 @@ def test_a_fault_without_words_is_still_a_fault(tmp_path: Path) -> None:
     def silent(raw: Mapping[str, object]) -> ModelSettings:
         raise ValueError
 
-    with pytest.raises(RepositoryError) as caught:
-        discover(tmp_path, silent)
-    assert [what for _, what in caught.value.faults] == ["ValueError()"]
+    assert [fault.what for fault in discover(tmp_path, silent).faults] == ["ValueError()"]
 
 
-def test_all_faults_are_told_at_once_each_with_its_path(tmp_path: Path) -> None:
+def test_a_model_toml_without_end_is_a_fault(tmp_path: Path) -> None:
+    put(tmp_path, "digits/1", toml="#" * (1 << 20) + "\n")
+    assert faults(tmp_path) == [("digits/1/model.toml", "is larger than 1048576 bytes")]
+
+
+def test_a_fault_names_its_model_and_its_version(tmp_path: Path) -> None:
+    put(tmp_path, "a/007", toml="c = 1")
+    put(tmp_path, "b/1", "b/01", "c/?", "stats/1")
+    told = {(fault.model, fault.version) for fault in discover(tmp_path, parse).faults}
+    assert told == {("a", "7"), ("b", "1"), ("c", "?"), ("stats", None)}
+
+
+def test_a_fault_harms_no_other_version(tmp_path: Path) -> None:
     put(tmp_path, "a/1", toml="c = 1")
-    put(tmp_path, "b/1", "b/01", "c/?", "d/1", "stats/1")
+    put(tmp_path, "a/2", "b/1", "b/01", "b/3", "c/?", "c/4", "d/1", "stats/1")
     (tmp_path / "d" / "1" / "model.toml").write_text("=")
-    with pytest.raises(RepositoryError) as caught:
-        discover(tmp_path, parse)
+    assert seen(tmp_path) == [("a", "2"), ("b", "3"), ("c", "4")]
     expected = ["a/1/model.toml", "a/1/model.toml", "b/1", "c/?", "d/1/model.toml", "stats"]
-    paths = [path for path, _ in caught.value.faults]
-    assert [os.path.relpath(path, tmp_path) for path in paths] == expected
-    assert str(caught.value).splitlines() == [f"{p}: {what}" for p, what in caught.value.faults]
+    assert [path for path, _ in faults(tmp_path)] == expected
+
+
+def test_a_fault_is_one_line_of_text(tmp_path: Path) -> None:
+    put(tmp_path, "digits/1", toml="=")
+    (fault,) = discover(tmp_path, parse).faults
+    assert str(fault) == f"{fault.path}: {fault.what}"
 
 
 def test_a_sound_toml_reaches_the_parser_as_it_is(tmp_path: Path) -> None:
@@ -186,3 +254,121 @@ def test_a_sound_toml_reaches_the_parser_as_it_is(tmp_path: Path) -> None:
 
     discover(tmp_path, listen)
     assert heard == [tomllib.loads(text)]
+
+
+def declare(
+    root: Path, model: str, text: str = "", *versions: str, file: str = "model.onnx"
+) -> None:
+    """Write a model as Triton wants it."""
+    (root / model).mkdir(parents=True)
+    (root / model / "config.pbtxt").write_text(text, encoding="utf-8")
+    for version in versions:
+        place = root / model / version / file
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"")
+
+
+def test_a_model_of_triton_is_found_with_its_settings(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "max_batch_size: 8", "1")
+    (found,) = discover(tmp_path, parse).found
+    assert (found.model, found.version) == ("resnet", "1")
+    assert found.onnx == tmp_path / "resnet" / "1" / "model.onnx"
+    assert (found.settings.origin, found.settings.batching.max_batch_size) == ("pbtxt", 8)
+
+
+@pytest.mark.parametrize(
+    ("policy", "versions"),
+    [
+        ("", ["10"]),
+        ("version_policy { latest { } }", ["10"]),
+        ("version_policy { latest { num_versions: 2 } }", ["9", "10"]),
+        ("version_policy { latest { num_versions: 9 } }", ["2", "9", "10"]),
+        ("version_policy { all { } }", ["2", "9", "10"]),
+        ("version_policy { specific { versions: [ 9, 2 ] } }", ["2", "9"]),
+    ],
+)
+def test_the_policy_says_which_versions_are_served(
+    tmp_path: Path, policy: str, versions: list[str]
+) -> None:
+    declare(tmp_path, "resnet", policy, "2", "10", "9")
+    assert seen(tmp_path) == [("resnet", version) for version in versions]
+
+
+def test_a_version_that_the_policy_names_must_be_there(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "version_policy { specific { versions: [ 1, 3 ] } }", "1")
+    expected = [("resnet/config.pbtxt", "version_policy names version 3, which is not there")]
+    assert faults(tmp_path) == expected
+    assert seen(tmp_path) == [("resnet", "1")]
+
+
+def test_versions_of_triton_are_digits_and_other_folders_are_not(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "version_policy { all { } }", "1", "warmup", "v2")
+    assert (seen(tmp_path), faults(tmp_path)) == ([("resnet", "1")], [])
+
+
+def test_the_file_may_have_another_name(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", 'default_model_filename: "net.onnx"', "1", file="net.onnx")
+    (found,) = discover(tmp_path, parse).found
+    assert found.onnx == tmp_path / "resnet" / "1" / "net.onnx"
+
+
+def test_a_file_that_cannot_be_looked_at_is_the_versions_fault(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", f'default_model_filename: "{"x" * 300}"')
+    (tmp_path / "resnet" / "01").mkdir()
+    (fault,) = discover(tmp_path, parse).faults
+    assert (fault.version, fault.what) == ("1", "cannot be read: File name too long")
+
+
+def test_the_file_may_lie_in_a_folder_of_its_name(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "", "1", file="model.onnx/model.onnx")
+    (found,) = discover(tmp_path, parse).found
+    assert found.onnx == tmp_path / "resnet" / "1" / "model.onnx" / "model.onnx"
+
+
+def test_a_model_of_triton_without_a_version_is_a_fault(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet")
+    (tmp_path / "resnet" / "1").mkdir()
+    expected = [("resnet", "holds no version: expected <number>/model.onnx")]
+    assert faults(tmp_path) == expected
+
+
+def test_both_ways_to_declare_are_one_too_many(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "version_policy { all { } }", "1", "2")
+    (tmp_path / "resnet" / "1" / "model.toml").write_text("")
+    ((path, what),) = faults(tmp_path)
+    assert path == "resnet/1/model.toml"
+    expected = f"one of the two must go: settings are in {tmp_path / 'resnet' / 'config.pbtxt'} too"
+    assert what == expected
+    assert seen(tmp_path) == [("resnet", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("max_batch_size: 8\nfoo: 1", "line 2: unknown field 'foo'"),
+        ('name: "other"', "$.name: expected 'resnet', got 'other'"),
+        ("sequence_batching { }", "$.sequence_batching: is not served: requests keep no state"),
+    ],
+)
+def test_a_fault_in_a_config_pbtxt_is_the_whole_models(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    declare(tmp_path, "resnet", text, "1", "2")
+    put(tmp_path, "digits/1")
+    (fault,) = discover(tmp_path, parse).faults
+    assert (fault.model, fault.version) == ("resnet", None)
+    assert fault.path == str(tmp_path / "resnet" / "config.pbtxt")
+    assert fault.what.startswith(what)
+    assert seen(tmp_path) == [("digits", "1")]
+
+
+def test_every_fault_of_a_config_pbtxt_is_told(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", 'name: "x" backend: "python" max_batch_size: -1', "1")
+    told = [what.partition(":")[0] for _, what in faults(tmp_path)]
+    assert told == ["$.name", "$.backend", "$.max_batch_size"]
+
+
+def test_a_config_pbtxt_that_is_no_text_is_a_fault(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "", "1")
+    (tmp_path / "resnet" / "config.pbtxt").write_bytes(b"\xff")
+    assert faults(tmp_path) == [("resnet/config.pbtxt", "is not UTF-8")]

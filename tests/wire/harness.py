@@ -5,6 +5,7 @@ a server on a free port, and a client that sends exactly what it is told.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import h11
@@ -12,6 +13,8 @@ import orjson
 
 from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
+from gateway.repository.proof import Found
+from gateway.repository.settings import ModelSettings
 from gateway.types import Call, Outputs, Version
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
@@ -20,7 +23,10 @@ from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
 from gateway.wire.port import Drain, Policy, Port
 from gateway.wire.rest import Rest
+from gateway.wire.stock import Stock
+from tests.fakes import Tallied
 from tests.wire.bodies import version
+from tests.wire.clerk import Clerk
 
 WAIT_S = 20.0  # for what should come at once, on a busy machine
 DOUBLE = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP32", (-1, 2)),))
@@ -55,6 +61,12 @@ def echo(call: Call) -> None:
     call.answer(Outputs(stack([call], call.version.signature), 1), 0, call.rows)
 
 
+def on_disk(version: Version) -> Found:
+    """What would have been found on disk of a version that declares nothing."""
+    folder = Path("models") / version.model / version.version
+    return Found(version.model, version.version, folder, folder / "model.onnx", ModelSettings())
+
+
 def monotonic() -> Callable[[], float]:
     """The clock of the running loop, moved: that of a real machine never stands at 0."""
     loop = asyncio.get_running_loop()
@@ -66,11 +78,14 @@ def port_of(
     policy: Policy = Policy(),  # noqa: B008 - frozen
     asking: IntakePolicy = IntakePolicy(),  # noqa: B008 - frozen
     clock: Callable[[], float] | None = None,
+    stock: Stock | None = None,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
-    intake = Intake(flow, asking)
+    intake = Intake(flow, asking, Tallied())
     drain = Drain()
-    rest = Rest(intake, Metadata(flow, "gateway", drain.has_begun), policy.max_body_bytes)
+    metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
+    stock = stock or Stock(Clerk(), flow, False, 100)
+    rest = Rest(intake, metadata, stock, policy.max_body_bytes)
     heads = HeadCache(policy.heads)
     port = Port(intake, rest, policy, heads, set(), set(), lambda: 1.0, drain=drain)
     if clock is not None:

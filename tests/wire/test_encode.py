@@ -41,10 +41,13 @@ def calls_of(rows: Sequence[int], arrays: Sequence[Array], of: Version) -> list[
 
 
 def read_value(kind: str, value: Any) -> Any:
-    """What a number must be once it is read, so that NaN equals itself and bits count."""
-    if kind in ("FP32", "FP64"):
+    """What a number must be once it is read, so that NaN equals itself and bits count.
+
+    JSON's NaN has one sign and no payload.
+    """
+    if kind in ("FP32", "FP64") and not math.isnan(value):
         return struct.pack("<f" if kind == "FP32" else "<d", value)
-    return value
+    return str(value) if isinstance(value, float) else value
 
 
 def check(text: bytes, call: Call, identity: str | None) -> None:

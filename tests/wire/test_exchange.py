@@ -5,15 +5,17 @@ import logging
 import numpy as np
 import pytest
 
-from gateway.errors import ClientGone, DeadlineExceeded, Malformed, Overloaded
-from gateway.types import Call, Outputs
+from gateway.errors import ClientGone, DeadlineExceeded, Malformed, ModelFailed, Overloaded
+from gateway.types import Call, Outputs, Version
 from gateway.wire.decode import Limits, Wanted
-from gateway.wire.exchange import Exchange, codec_of
+from gateway.wire.exchange import Exchange, Losses, codec_of
 from gateway.wire.forms import JSON, form
+from tests.fakes import Tallied
 from tests.wire.bodies import version
 from tests.wire.harness import DOUBLE, Answer, answers
 
-CODEC = codec_of(DOUBLE, Limits())
+NOBODY = Losses(Tallied(), lambda: 0.0)
+CODEC = codec_of(DOUBLE, Limits(), NOBODY)
 BINARY = (Wanted(0, binary=True),)
 
 
@@ -101,7 +103,7 @@ def test_the_headers_of_an_error_reach_the_answer() -> None:
 def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
     exchange, call = asked(heard)
-    exchange.codec = codec_of(version(("x", "FP32", (-1,)), outputs=()), Limits())
+    exchange.codec = codec_of(version(("x", "FP32", (-1,)), outputs=()), Limits(), NOBODY)
     give(call, 1, 2)  # one output more than the signature has
     answer = heard.only()
     assert (answer.status, answer.json["error"]) == (500, "internal error")
@@ -137,6 +139,80 @@ def test_an_answer_that_nobody_listens_for_is_held() -> None:
     exchange = Exchange(b"r-1", None)
     exchange.answer(form(200, (JSON,)), b"{}")
     assert (exchange.form, exchange.body) == (form(200, (JSON,)), b"{}")
+
+
+# counting
+
+LATE_S = 0.25
+
+
+def counted(heard: Heard, codec_version: Version = DOUBLE) -> tuple[Exchange, Call, Tallied]:
+    """An exchange whose call came in at second 1, a quarter of a second ago."""
+    tally = Tallied()
+    exchange, call = asked(heard, rows=3)
+    exchange.codec = codec_of(codec_version, Limits(), Losses(tally, lambda: 1.0 + LATE_S))
+    call.arrived = 1.0
+    return exchange, call, tally
+
+
+def test_what_succeeds_is_counted_by_the_batch_alone() -> None:
+    _, call, tally = counted(heard := Heard())
+    give(call, 1, 2)
+    assert heard.only().status == 200
+    assert tally.refused == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DeadlineExceeded("late"), "deadline_exceeded"),
+        (ModelFailed("nan"), "model_failed"),
+        (Overloaded("full"), "overloaded"),
+        (ValueError("odd"), "internal"),
+    ],
+)
+def test_a_call_that_fails_is_counted_once_before_its_answer(error: Exception, code: str) -> None:
+    counts: list[int] = []
+    exchange, call, tally = counted(Heard())
+    exchange.send = lambda _exchange: counts.append(len(tally.refused))
+    call.fail(error)
+    call.fail(error)
+    give(call, 1, 2)
+    assert tally.refused == [(code, LATE_S, 3)]
+    assert counts == [1]
+
+
+def test_a_client_that_left_is_counted_once_whatever_comes_later() -> None:
+    exchange, call, tally = counted(heard := Heard())
+    exchange.abandon()
+    exchange.abandon()
+    call.fail(DeadlineExceeded("late"))
+    give(call, 1, 2)
+    assert tally.refused == [("client_gone", LATE_S, 3)]
+    assert heard == []
+
+
+def test_a_client_that_leaves_after_its_answer_is_not_counted() -> None:
+    exchange, call, tally = counted(Heard())
+    give(call, 1, 2)
+    exchange.abandon()
+    assert tally.refused == []
+
+
+def test_a_client_that_left_before_it_asked_anything_is_not_counted() -> None:
+    exchange, _, tally = counted(Heard())
+    exchange.call = None
+    exchange.abandon()
+    assert tally.refused == []
+
+
+def test_an_answer_that_cannot_be_written_is_counted_though_the_model_succeeded() -> None:
+    """It was counted as a success with its batch, and that stays."""
+    odd = version(("x", "FP32", (-1,)), outputs=())
+    _, call, tally = counted(heard := Heard(), odd)
+    give(call, 1, 2)
+    assert heard.only().status == 500
+    assert tally.codes() == ["internal"]
 
 
 # rendering
@@ -194,4 +270,4 @@ def test_a_codec_knows_what_does_not_change() -> None:
     assert CODEC.row_shapes == ((2,),)
     assert CODEC.json_form.pairs == (JSON, (b"x-gateway-version", b"1"))
     assert CODEC.binary_form.pairs[0] == (b"content-type", b"application/octet-stream")
-    assert codec_of(DOUBLE, Limits(max_rank=1)).quick is None
+    assert codec_of(DOUBLE, Limits(max_rank=1), NOBODY).quick is None

@@ -29,6 +29,9 @@ def test_every_leaf_of_the_error_tree_has_a_status_of_its_own(
         (errors.InvalidTensor("m"), 400, "invalid_tensor"),
         (errors.UnknownModel("m"), 404, "unknown_model"),
         (errors.UnknownVersion("m"), 404, "unknown_version"),
+        (errors.Unauthenticated("m"), 401, "unauthenticated"),
+        (errors.Forbidden("m"), 403, "forbidden"),
+        (errors.CannotPrepare("m"), 409, "cannot_prepare"),
         (errors.TooLarge("m"), 413, "too_large"),
         (errors.Overloaded("m"), 429, "overloaded"),
         (errors.NotReady("m"), 503, "not_ready"),
@@ -99,3 +102,12 @@ def test_a_body_too_large_is_refused_with_both_sizes_and_the_setting() -> None:
         "request JSON size of 101 bytes exceeds the maximum allowed input size of 100 bytes "
         "(limits.max_body_bytes)"
     )
+
+
+def test_who_is_not_known_is_told_how_to_be() -> None:
+    kinds = (errors.Unauthenticated, errors.Forbidden)
+    told = {kind: describe(kind("m"), "r-1")[2] for kind in kinds}
+    assert told == {
+        errors.Unauthenticated: (("www-authenticate", 'Bearer realm="gateway"'),),
+        errors.Forbidden: (),
+    }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.wire.failures import Refused, status_of
+from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import Head, HeadCache, HeadLimits, check_unfinished, parse
 from gateway.wire.paths import InferTarget
 
@@ -428,6 +429,15 @@ def test_the_cache_keeps_no_long_heads_no_refusals_and_no_faults() -> None:
         with pytest.raises(Refused):
             cache.get(head_of(host=None))
     assert len(cache) == 0
+
+
+def test_a_port_without_inference_reads_its_paths_as_any_other() -> None:
+    raw = b"POST /v2/models/m/infer HTTP/1.1\r\nhost: h\r\nx-request-priority: odd\r\n\r\n"
+    cache = HeadCache(LIMITS, read_line=lambda line: read_request_line(line)._replace(infer=None))
+    head = cache.get(raw)
+    assert (head.infer, head.fault) == (None, None)
+    assert head.path == ("v2", "models", "m", "infer")
+    assert isinstance(HeadCache(LIMITS).get(raw).fault, errors.Malformed)
 
 
 def test_faults_of_one_request_line_are_never_the_same_object() -> None:

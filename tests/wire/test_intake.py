@@ -5,14 +5,30 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.errors import Malformed, Overloaded
 from gateway.types import Call, Version
 from gateway.wire.decode import Limits
-from gateway.wire.exchange import Exchange
+from gateway.wire.exchange import Codec, Exchange
 from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
 from gateway.wire.terms import NO_TERMS, Terms
+from tests.clock import play
+from tests.fakes import Tallied
 from tests.wire.bodies import version
-from tests.wire.harness import DOUBLE, Answer, Desk, answers, echo, numbers
+from tests.wire.harness import (
+    DOUBLE,
+    Answer,
+    Desk,
+    Echo,
+    Line,
+    answers,
+    echo,
+    infer,
+    monotonic,
+    numbers,
+    port_of,
+    turns,
+)
 
 HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
 TARGET = InferTarget("m", None)
@@ -36,7 +52,8 @@ class Counter:
 
     def __init__(self, *versions: Version, policy: Policy | None = None) -> None:
         self.desk = Desk(*versions)
-        self.intake = Intake(self.desk, policy or Policy())
+        self.tally = Tallied()
+        self.intake = Intake(self.desk, policy or Policy(), self.tally, lambda: 100.25)
         self.heard: list[Exchange] = []
 
     def ask(
@@ -204,14 +221,154 @@ def test_a_flow_that_breaks_is_a_500() -> None:
             raise RuntimeError
 
     counter = Counter()
-    counter.intake = Intake(Broken(), Policy())
+    counter.intake = Intake(Broken(), Policy(), Tallied())
     exchange = Exchange(b"r-1", counter.heard.append)
     counter.intake.start(exchange, NO_TERMS, TARGET, PLAIN, 100.0)
     assert [one.form.status for one in counter.heard if one.form is not None] == [500]
 
 
+# counting
+
+
+def kept(*versions: Version) -> tuple[Counter, dict[Version, Tallied]]:
+    """An intake whose versions count for themselves."""
+    counter = Counter(*versions)
+    tallies = {version: Tallied() for version in versions}
+    counter.intake.keep(tallies)
+    return counter, tallies
+
+
+@pytest.mark.parametrize("body", [b"{", request(inputs=[])])
+def test_a_request_that_does_not_fit_is_counted_by_its_version(body: bytes) -> None:
+    counter, tallies = kept(DOUBLE)
+    code = counter.refusal(body).code
+    assert tallies[DOUBLE].refused == [(code, 0.25, 0)]
+    assert counter.tally.refused == []
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [(InferTarget("n", None), "unknown_model"), (InferTarget("m", "2"), "unknown_version")],
+)
+def test_a_request_without_a_version_is_counted_by_the_replica(
+    target: InferTarget, code: str
+) -> None:
+    counter, tallies = kept(DOUBLE)
+    counter.refusal(PLAIN, target=target)
+    assert counter.tally.refused == [(code, 0.25, 0)]
+    assert tallies[DOUBLE].refused == []
+
+
+def test_a_version_that_nobody_counts_for_is_counted_by_the_replica() -> None:
+    counter = Counter()
+    counter.refusal(b"{")
+    assert counter.tally.codes() == ["malformed"]
+
+
+def test_a_call_that_fails_later_is_counted_by_its_version() -> None:
+    counter, tallies = kept(DOUBLE)
+    counter.call(PLAIN).fail(Overloaded("full"))
+    assert tallies[DOUBLE].refused == [("overloaded", 0.25, 1)]
+
+
+def test_what_could_not_be_read_is_counted_by_the_replica_and_answered() -> None:
+    counter, _ = kept(DOUBLE)
+    counter.intake.refuse(Exchange(b"r-1", counter.heard.append), Malformed("no"))
+    assert counter.tally.refused == [("malformed", 0.0, 0)]
+    assert len(counter.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"nonsense\r\n\r\n", "malformed"),
+        (infer(1, "x-request-timeout-ms: soon"), "malformed"),
+        (b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 99999999999\r\n\r\n", "too_large"),
+    ],
+)
+def test_what_a_connection_cannot_read_is_counted_by_the_replica(sent: bytes, code: str) -> None:
+    async def scene() -> tuple[list[str], list[str]]:
+        tally, flow = Tallied(), Echo()
+        port = port_of(flow, clock=monotonic())
+        port.intake = Intake(flow, Policy(), tally)
+        line = Line(flow, port=port)
+        line.send(sent)
+        await turns()
+        return tally.codes(), [answer.code for answer in line.answers()]
+
+    assert play(scene) == ([code], [code])
+
+
+def test_a_version_that_is_kept_keeps_its_codec_and_another_is_forgotten() -> None:
+    other = Version("n", "1", DOUBLE.signature)
+    counter, tallies = kept(DOUBLE, other)
+
+    def codecs() -> list[Codec | None]:
+        for name in ("m", "n"):
+            counter.refusal(b"{", target=InferTarget(name, None))
+        return [exchange.codec for exchange in counter.heard[-2:]]
+
+    first = codecs()
+    counter.intake.keep({DOUBLE: tallies[DOUBLE]})
+    again = codecs()
+    assert again[0] is first[0]
+    assert again[1] is not first[1]
+
+
+def test_a_version_that_left_is_counted_by_the_replica_from_then_on() -> None:
+    """Its row belongs to somebody else by then."""
+    counter, tallies = kept(DOUBLE)
+    counter.refusal(b"{")
+    counter.intake.keep({})
+    counter.refusal(b"{")
+    assert (tallies[DOUBLE].codes(), counter.tally.codes()) == (["malformed"], ["malformed"])
+
+
+def test_a_version_that_came_back_counts_in_its_new_tally() -> None:
+    counter, tallies = kept(DOUBLE)
+    counter.refusal(b"{")
+    new = Tallied()
+    counter.intake.keep({DOUBLE: new})
+    counter.refusal(b"{")
+    assert (tallies[DOUBLE].codes(), new.codes()) == (["malformed"], ["malformed"])
+
+
+def test_a_flow_that_breaks_is_counted_once_and_its_call_is_answered_no_more() -> None:
+    class Broken(Desk):
+        def infer(self, call: Call) -> None:
+            self.calls.append(call)
+            raise RuntimeError
+
+    counter = Counter()
+    broken = Broken()
+    counter.intake = Intake(broken, Policy(), counter.tally)
+    counter.intake.start(Exchange(b"r-1", counter.heard.append), NO_TERMS, TARGET, PLAIN, 100.0)
+    echo(broken.calls[0])
+    assert counter.tally.codes() == ["internal"]
+    assert len(counter.heard) == 1
+
+
+def test_a_listener_that_breaks_is_not_counted_again() -> None:
+    """The answer was made, and counted for what it was."""
+
+    class Full(Desk):
+        def infer(self, call: Call) -> None:
+            call.fail(Overloaded("full"))
+
+    def hear(exchange: Exchange) -> None:
+        heard.append(exchange)
+        if len(heard) == 1:
+            raise RuntimeError
+
+    heard: list[Exchange] = []
+    tally = Tallied()
+    exchange = Exchange(b"r-1", hear)
+    Intake(Full(), Policy(), tally).start(exchange, NO_TERMS, TARGET, PLAIN, 100.0)
+    assert tally.codes() == ["overloaded"]
+
+
 def test_ids_are_never_given_twice() -> None:
-    first, second = Intake(Desk(), Policy()), Intake(Desk(), Policy())
+    first, second = Intake(Desk(), Policy(), Tallied()), Intake(Desk(), Policy(), Tallied())
     ids = [intake.new_id() for intake in (first, second) for _ in range(100)]
     assert len(set(ids)) == 200
     assert all(one.decode("ascii").isprintable() for one in ids)

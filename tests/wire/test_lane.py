@@ -20,6 +20,7 @@ from gateway.wire.heads import Head, HeadCache
 from gateway.wire.port import Policy
 from gateway.wire.runner import Message, Receive, Send
 from tests.clock import play
+from tests.fakes import a_record
 from tests.wire.harness import (
     DOUBLE,
     Answer,
@@ -547,6 +548,81 @@ def test_an_idle_connection_of_full_age_is_closed(keep_alive_s: float) -> None:
     assert play(scene)
 
 
+def test_a_connection_that_is_retired_ends_with_its_next_answer() -> None:
+    async def scene() -> list[bool]:
+        line = Line(Echo())
+        line.send(infer(1))
+        line.lane.retire()
+        assert not line.wire.is_closing()
+        line.send(infer(2))
+        assert line.wire.is_closing()
+        return [answer.closes for answer in line.answers()]
+
+    assert play(scene) == [False, True]
+
+
+def test_a_connection_that_is_retired_while_it_waits_ends_with_that_answer() -> None:
+    async def scene() -> list[bool]:
+        desk = Desk()
+        line = Line(desk)
+        line.send(infer(1) + infer(2))
+        line.lane.retire()
+        for call in desk.calls:
+            echo(call)
+        assert line.wire.is_closing()
+        return [answer.closes for answer in line.answers()]
+
+    assert play(scene) == [False, True]
+
+
+def test_a_client_that_rests_is_not_cut_off_because_it_is_retired() -> None:
+    """It might be asking at that moment; only its own rest ends it, as ever."""
+
+    async def scene() -> list[bool]:
+        line = Line(Echo(), Policy(keep_alive_s=75.0, connection_max_age_s=20.0))
+        line.lane.retire()
+        await asyncio.sleep(74.0)
+        assert not line.wire.is_closing()
+        line.send(infer(1))
+        return [answer.closes for answer in line.answers()]
+
+    assert play(scene) == [True]
+
+
+def test_a_client_that_rests_too_long_is_cut_off_though_it_is_retired() -> None:
+    async def scene() -> bool:
+        line = Line(Echo(), Policy(keep_alive_s=75.0))
+        line.lane.retire()
+        await asyncio.sleep(76.0)
+        return line.wire.is_closing()
+
+    assert play(scene)
+
+
+def test_who_comes_to_a_port_that_withdraws_is_answered_once() -> None:
+    async def scene() -> list[bool]:
+        port = port_of(Echo(), clock=monotonic())
+        port.drain.withdraw()
+        line = Line(Echo(), port=port)
+        await asyncio.sleep(10.0)
+        assert not line.wire.is_closing()
+        line.send(infer(1))
+        return [answer.closes for answer in line.answers()]
+
+    assert play(scene) == [True]
+
+
+def test_who_comes_to_a_port_that_drains_and_asks_nothing_is_cut_off() -> None:
+    async def scene() -> bool:
+        port = port_of(Echo(), clock=monotonic())
+        port.drain.begin()
+        line = Line(Echo(), port=port)
+        await asyncio.sleep(1.1)
+        return line.wire.is_closing()
+
+    assert play(scene)
+
+
 @pytest.mark.parametrize("asked", [infer(1), infer(1, "connection: close")])
 def test_a_client_that_never_reads_its_last_answer_does_not_stay(asked: bytes) -> None:
     """Closing waits until what was written has left, and that may be for ever."""
@@ -924,7 +1000,7 @@ def test_a_client_that_leaves_takes_its_queued_calls_along() -> None:
     async def scene() -> None:
         machine = Machine()
         clock = monotonic()
-        async with Batcher(machine.run, BatchingPolicy(), clock) as batcher:
+        async with Batcher(machine.run, BatchingPolicy(), a_record(), clock) as batcher:
             flow = Flow({"m": Served(DOUBLE, {"1": DOUBLE})}, {DOUBLE: batcher})
             busy, leaver, other = Line(flow), Line(flow), Line(flow)
             busy.send(infer(0))

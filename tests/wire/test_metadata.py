@@ -1,11 +1,16 @@
 """Metadata: what the gateway says of its models is what they are now."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.errors import Draining, NotReady, UnknownModel, UnknownVersion
 from gateway.flow import Flow, Served
+from gateway.repository.proof import Found
+from gateway.repository.settings import BatchingSettings, ModelSettings
 from gateway.types import Signature, TensorSpec, Version
 from gateway.wire.metadata import Metadata
+from tests.wire.harness import on_disk
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 4)), TensorSpec("s", "BYTES", (-1,))),
@@ -18,7 +23,7 @@ SECOND = Version("m", "10", SIGNATURE, platform="other")
 
 def metadata() -> tuple[Flow, Metadata]:
     flow = Flow({"m": Served(SECOND, {"2": FIRST, "10": SECOND})}, {})
-    return flow, Metadata(flow, "me")
+    return flow, Metadata(flow, "me", on_disk)
 
 
 def test_a_model_is_described_by_the_version_asked_for() -> None:
@@ -48,20 +53,67 @@ def test_a_model_is_ready_when_it_is_there() -> None:
         about.model("n", None)
 
 
+def test_a_version_that_is_not_ready_is_told_so_and_the_model_by_any_other() -> None:
+    flow = Flow({"m": Served(None, {"2": FIRST}, {"10": "quarantined"})}, {})
+    about = Metadata(flow, "me", on_disk)
+    assert about.ready("m", None) == about.ready("m", "2") == {"name": "m", "ready": True}
+    assert about.model("m", "2")["versions"] == ["2"]
+    with pytest.raises(NotReady, match="version 10 is not at ready state: quarantined"):
+        about.ready("m", "10")
+    flow.replace({"m": Served(None, {}, {"2": "unloaded"})}, {})
+    for version in (None, "2"):
+        with pytest.raises(NotReady, match="unloaded"):
+            about.ready("m", version)
+    with pytest.raises(UnknownVersion):
+        about.ready("m", "3")
+
+
+def test_a_configuration_is_that_of_the_version_asked_for() -> None:
+    settings = ModelSettings(parameters={"a": "b"}, batching=BatchingSettings(8, 0.25))
+    flow, _ = metadata()
+
+    def found(version: Version) -> Found:
+        return (
+            on_disk(version) if version is FIRST else replace(on_disk(version), settings=settings)
+        )
+
+    about = Metadata(flow, "me", found, default_wait_ms=2.0)
+    first, second = about.config("m", "2"), about.config("m", None)
+    assert (first["name"], first["platform"], second["platform"]) == (
+        "m",
+        "onnxruntime_onnx",
+        "other",
+    )
+    waits = [one["dynamic_batching"]["max_queue_delay_microseconds"] for one in (first, second)]
+    assert waits == [2000, 250]
+    assert second["parameters"]["a"] == {"string_value": "b"}
+    assert second["max_batch_size"] == 8
+    with pytest.raises(UnknownModel):
+        about.config("n", None)
+
+
 def test_the_server_is_ready_when_any_model_is() -> None:
     flow, about = metadata()
     about.check_ready()
     assert (about.models(), about.server_name) == (["m"], "me")
-    flow.models = {}
-    assert about.models() == []
+    flow.replace({"m": Served(None, {}, {"1": "unloaded"})}, {})
+    assert about.models() == ["m"]
     with pytest.raises(NotReady, match="no model is loaded"):
         about.check_ready()
+    flow.replace({}, {})
+    with pytest.raises(NotReady, match="no model is loaded"):
+        about.check_ready()
+
+
+def test_a_server_that_others_load_models_into_is_ready_without_one() -> None:
+    about = Metadata(Flow({}, {}), "me", on_disk, needs_a_model=False)
+    about.check_ready()
 
 
 def test_a_server_that_leaves_is_not_ready_whatever_it_has() -> None:
     said = [False]
     flow, _ = metadata()
-    about = Metadata(flow, "me", lambda: said[0])
+    about = Metadata(flow, "me", on_disk, is_leaving=lambda: said[0], needs_a_model=False)
     about.check_ready()
     said[0] = True
     with pytest.raises(Draining, match="shutting down"):

@@ -61,6 +61,19 @@ def test_each_answer_moves_the_end_on_until_full_age() -> None:
     assert play(scene) == [(300.0, Verdict.CLOSE)]
 
 
+def test_a_connection_that_is_retired_may_rest_as_long_as_any() -> None:
+    async def scene() -> list[tuple[float, Verdict]]:
+        watched = Watched()
+        await asyncio.sleep(10.0)
+        watched.patience.quiet_since = watched.clock()
+        watched.patience.retire()
+        assert watched.patience.retire_at <= watched.clock()
+        await asyncio.sleep(1000.0)
+        return watched.said
+
+    assert play(scene) == [(85.0, Verdict.CLOSE)]
+
+
 @pytest.mark.parametrize(("stage", "within_s"), [(Stage.HEAD, 10.0), (Stage.BODY, 30.0)])
 def test_a_head_and_a_body_are_late_after_their_time(stage: Stage, within_s: float) -> None:
     async def scene() -> list[tuple[float, Verdict]]:

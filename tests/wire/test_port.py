@@ -1,9 +1,14 @@
 """Port: the limits that a connection has when nobody says otherwise, and the one drain."""
 
+import asyncio
 import time
+from collections.abc import Callable
+
+import pytest
 
 from gateway.config import Config
 from gateway.wire.port import Drain, Policy
+from tests.clock import play
 from tests.wire.harness import Echo, port_of
 
 
@@ -51,3 +56,65 @@ def test_a_drain_that_is_cut_short_leaves_no_time() -> None:
     drain = Drain(30.0)
     drain.cut_short()
     assert (drain.has_begun(), drain.left_s()) == (True, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "left_s"), [((20.0,), 20.0), ((20.0, 25.0), 20.0), ((20.0, 5.0), 5.0), ((), 30.0)]
+)
+def test_the_end_of_a_drain_only_comes_nearer(ends: tuple[float, ...], left_s: float) -> None:
+    drain = Drain(30.0, lambda: 100.0)
+    for within_s in ends:
+        drain.begin(within_s)
+    drain.begin()
+    assert drain.left_s() == left_s
+
+
+def test_a_withdrawal_comes_before_a_drain() -> None:
+    drain = Drain(30.0)
+    assert not drain.is_leaving()
+    drain.withdraw()
+    assert (drain.is_leaving(), drain.has_begun(), drain.left_s()) == (True, False, 30.0)
+
+
+def test_who_drains_leaves() -> None:
+    drain = Drain(30.0)
+    drain.begin()
+    assert drain.is_leaving()
+
+
+def ended_at(act: Callable[[Drain], None], block_s: float = 100.0) -> float:
+    """How long a block may take whose drain began, after 2 s of it, in this way."""
+
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        drain = Drain(30.0, loop.time)
+        drain.begin()
+        loop.call_later(2.0, act, drain)
+        async with drain.limit():
+            await asyncio.sleep(block_s)
+        return loop.time()
+
+    return play(scene)
+
+
+def test_a_block_is_cut_off_at_the_end_of_the_drain() -> None:
+    assert ended_at(lambda drain: None) == 30.0
+
+
+def test_a_block_that_runs_already_is_hurried() -> None:
+    assert ended_at(lambda drain: drain.begin(3.0)) == 5.0
+    assert ended_at(Drain.cut_short) == 2.0
+    assert ended_at(lambda drain: drain.begin(90.0)) == 30.0
+
+
+def test_a_block_that_ends_in_time_is_left_alone() -> None:
+    assert ended_at(Drain.cut_short, 1.0) == 1.0
+
+
+def test_an_error_of_a_block_is_not_swallowed() -> None:
+    async def scene() -> None:
+        async with Drain(30.0).limit():
+            raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        play(scene)

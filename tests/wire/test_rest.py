@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from gateway import __version__
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotReady
 from gateway.flow import Flow
 from gateway.types import Version
+from gateway.wire.port import Policy
 from gateway.wire.rest import Rest
 from gateway.wire.runner import Message
+from gateway.wire.stock import Stock
 from tests.wire.asgi import Client, ask, part, scope
 from tests.wire.bodies import version
+from tests.wire.clerk import Clerk, Question
 from tests.wire.harness import DOUBLE, Answer, Echo, numbers, port_of
 
 ODD = Version("a/b c%é", "10", DOUBLE.signature)
@@ -21,6 +24,15 @@ OLD = Version("a/b c%é", "9", DOUBLE.signature)
 
 def rest(flow: Flow | None = None) -> Rest:
     app = port_of(flow or Echo(DOUBLE, OLD, ODD)).app
+    assert isinstance(app, Rest)
+    return app
+
+
+def stocked(clerk: Clerk, is_explicit: bool = True, max_body_bytes: int = 1000) -> Rest:
+    """The app before a desk, where callers may load and unload."""
+    flow = Echo(DOUBLE, OLD, ODD)
+    stock = Stock(clerk, flow, is_explicit, 10)
+    app = port_of(flow, Policy(max_body_bytes=max_body_bytes), stock=stock).app
     assert isinstance(app, Rest)
     return app
 
@@ -56,13 +68,21 @@ def test_a_route_answers(path: str, expected: dict[str, Any]) -> None:
     assert answer.headers["content-length"] == str(len(answer.body))
 
 
+EXTENSIONS = [
+    *("binary_tensor_data", "model_configuration", "model_repository", "parameters"),
+    *("schedule_policy", "statistics"),
+]
+
+
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
 def test_the_server_says_what_it_is(path: str) -> None:
-    assert get(path).json == {
-        "name": "gateway",
-        "version": __version__,
-        "extensions": ["binary_tensor_data", "parameters", "schedule_policy"],
-    }
+    expected = {"name": "gateway", "version": __version__, "extensions": EXTENSIONS}
+    assert get(path).json == expected
+
+
+def test_a_server_that_unloads_when_it_is_told_says_so() -> None:
+    extensions = asyncio.run(ask(stocked(Clerk()), "GET", b"/v2")).json["extensions"]
+    assert extensions == [*EXTENSIONS, "model_repository(unload_dependents)"]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +124,14 @@ def test_an_inference_is_answered(version_path: str) -> None:
         ("/v2/models/m/versions/2", "unknown_version"),
         ("/v2/models/m/versions/2/ready", "unknown_version"),
         ("/v2/models/m/versions/a%2Fb/ready", "unknown_version"),
+        ("/v2/models/stats/", "not_found"),
+        ("/v2/models/m/stats/now", "not_found"),
+        ("/v2/models/n/stats", "unknown_model"),
+        ("/v2/models/m/versions/2/stats", "unknown_version"),
+        ("/v2/models/n/config", "unknown_model"),
+        ("/v2/models/m/versions/2/config", "unknown_version"),
+        ("/v2/repository", "not_found"),
+        ("/v2/repository/models/m", "not_found"),
     ],
 )
 def test_what_is_not_there_is_a_404(path: str, code: str) -> None:
@@ -127,6 +155,11 @@ def test_a_path_that_cannot_be_read_is_a_400(path: str) -> None:
         ("GET", "/v2/models/m/infer", {"POST"}),
         ("PUT", "/v2/models/m/versions/1/infer", {"POST"}),
         ("HEAD", "/v2/models/m/infer", {"POST"}),
+        ("POST", "/v2/models/stats", {"GET", "HEAD"}),
+        ("POST", "/v2/models/m/config", {"GET", "HEAD"}),
+        ("GET", "/v2/repository/index", {"POST"}),
+        ("GET", "/v2/repository/models/m/load", {"POST"}),
+        ("DELETE", "/v2/repository/models/m/unload", {"POST"}),
     ],
 )
 def test_another_method_is_a_405_that_says_which(method: str, path: str, allowed: set[str]) -> None:
@@ -251,3 +284,118 @@ def test_models_without_inputs_or_outputs_are_described() -> None:
     app = rest(Echo(version()))
     answer = asyncio.run(ask(app, "GET", b"/v2/models/m"))
     assert answer.json["inputs"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "question"),
+    [
+        ("/v2/models/stats", Question("statistics", None, None, b"{}")),
+        ("/v2/models/m/stats", Question("statistics", "m", None, b"{}")),
+        ("/v2/models/m/versions/01/stats?x", Question("statistics", "m", "1", b"{}")),
+        (
+            "/v2/models/a%2Fb%20c%25%C3%A9/versions/9/stats",
+            Question("statistics", "a/b c%é", "9", b"{}"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_statistics_are_what_the_desk_says(path: str, question: Question, method: str) -> None:
+    clerk = Clerk(b'{"model_stats":[]}')
+    answer = asyncio.run(ask(stocked(clerk), method, path.encode()))
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.body == (clerk.says if method == "GET" else b"")
+    assert clerk.asked == [question]
+
+
+@pytest.mark.parametrize("path", ["/v2/models/m/config", "/v2/models/m/versions/01/config"])
+def test_a_model_says_how_it_is_configured(path: str) -> None:
+    answer = get(path)
+    assert (answer.status, answer.json["name"]) == (200, "m")
+    assert answer.json["input"][0]["data_type"] == "TYPE_FP32"
+
+
+@pytest.mark.parametrize("is_explicit", [False, True])
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"ready":false}'])
+def test_the_index_is_what_the_desk_says(is_explicit: bool, body: bytes) -> None:
+    clerk = Clerk(b'[{"name":"m"}]')
+    app = stocked(clerk, is_explicit)
+    answer = asyncio.run(ask(app, "POST", b"/v2/repository/index", body))
+    assert (answer.status, answer.body) == (200, clerk.says)
+    assert clerk.asked == [Question("index", None, None, b'{"ready":false}')]
+
+
+@pytest.mark.parametrize(
+    ("verb", "parameters"), [("load", b'{"parameters":{}}'), ("unload", b"{}")]
+)
+def test_models_come_and_go_through_the_desk(verb: str, parameters: bytes) -> None:
+    clerk = Clerk(b'{"name":"a b","x":true}')
+    target = f"/v2/repository/models/a%20b/{verb}".encode()
+    answer = asyncio.run(ask(stocked(clerk), "POST", target))
+    assert (answer.status, answer.body) == (200, clerk.says)
+    assert [(one.about, *one[1:]) for one in clerk.asked] == [(verb, "a b", None, parameters)]
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "Model name cannot be empty"),
+        ("..", "model name must not contain path traversal characters"),
+        ("%2e%2e", "model name must not contain path traversal characters"),
+        ("..%2F..%2Fetc", "model name must not contain path traversal characters"),
+        ("a%5Cb", "model name must not contain path traversal characters"),
+        ("a%00", "model name must not contain path traversal characters"),
+        ("stats", "model name must not contain path traversal characters"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused(verb: str, name: str, words: str) -> None:
+    clerk = Clerk()
+    target = f"/v2/repository/models/{name}/{verb}".encode()
+    answer = asyncio.run(ask(stocked(clerk), "POST", target))
+    assert (answer.status, answer.code, clerk.asked) == (400, "malformed", [])
+    assert answer.json["error"].startswith(words)
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+def test_without_explicit_control_the_body_is_not_even_read(verb: str) -> None:
+    client = Client()
+    app = stocked(Clerk(), is_explicit=False)
+    asyncio.run(app(scope(f"/v2/repository/models/m/{verb}"), client.receive, client.send))
+    assert client.status == 403
+    assert b'"code":"forbidden"' in client.body
+    assert b"explicit model load / unload is not allowed if polling is enabled" in client.body
+
+
+@pytest.mark.parametrize(
+    "path", ["index", "models/m/load", "models/m/unload"], ids=["index", "load", "unload"]
+)
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"[]", {}, 400, "malformed"),
+        (b"[" * 500, {}, 400, "malformed"),
+        (b" " * 1001, {}, 413, "too_large"),
+        (b"{}", {b"content-encoding": b"gzip"}, 415, "unsupported_media_type"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused(
+    path: str, body: bytes, headers: dict[bytes, bytes], status: int, code: str
+) -> None:
+    clerk = Clerk()
+    target = f"/v2/repository/{path}".encode()
+    answer = asyncio.run(ask(stocked(clerk), "POST", target, body, list(headers.items())))
+    assert (answer.status, answer.code, clerk.asked) == (status, code, [])
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_loads_nothing() -> None:
+    clerk, client = Clerk(), Client(part(b"{", more=True))
+    asking = scope("/v2/repository/models/m/load")
+    asyncio.run(stocked(clerk)(asking, client.receive, client.send))
+    assert (client.status, clerk.asked) == (499, [])
+
+
+def test_what_the_desk_refuses_with_is_an_answer_of_ours() -> None:
+    clerk = Clerk(NotReady("the supervisor is gone", retry_after_s=3))
+    answer = asyncio.run(ask(stocked(clerk), "GET", b"/v2/models/stats"))
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "not_ready", "3")
+    assert answer.json["error"] == "the supervisor is gone"

@@ -1,11 +1,9 @@
-"""App: a configuration becomes a replica that serves, or says what is wrong with it."""
+"""Rooms: a configuration becomes a replica that serves, or says what is wrong with it."""
 
 import asyncio
 import logging
 import shutil
-import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar
@@ -13,24 +11,19 @@ from typing import TypeVar
 import orjson
 import pytest
 
-from gateway.app import Replica, _close, open_replica, serve
-from gateway.batch.batcher import Batcher
+from gateway.app.rooms import Replica, open_replica
 from gateway.config import Config
-from gateway.core.batching import Policy as BatchingPolicy
-from gateway.errors import Draining
 from gateway.execute.session import LoadFailed
 from gateway.repository.discover import RepositoryError
 from gateway.wire.decode import Limits
 from gateway.wire.heads import HeadLimits
 from gateway.wire.intake import Policy as IntakePolicy
-from gateway.wire.port import Drain, Policy
-from tests.clock import play
-from tests.fakes import a_call
+from gateway.wire.port import Policy
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer, answers, peer, request
 
 T = TypeVar("T")
-MODELS = Path(__file__).parents[1] / "models"
+MODELS = Path(__file__).parents[2] / "models"
 
 
 def sample(model: str) -> bytes:
@@ -256,28 +249,6 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest() -> None:
     assert asyncio.run(scene()) == (200, "draining")
 
 
-def test_all_batchers_have_one_end() -> None:
-    """Their executors hang, and two drains of 3 s would take 6."""
-
-    async def scene() -> float:
-        loop = asyncio.get_running_loop()
-        drain = Drain(3.0, loop.time)
-        async with AsyncExitStack() as stack:
-            batchers = [Batcher(lambda *_: None, BatchingPolicy(), loop.time) for _ in range(2)]
-            calls = [a_call(1.0) for _ in batchers]
-            for batcher, call in zip(batchers, calls, strict=True):
-                await stack.enter_async_context(batcher)
-                batcher.offer(call)
-            await asyncio.sleep(1.0)
-            drain.begin()
-            await asyncio.sleep(1.0)  # the connections had this
-            await _close(batchers, drain)
-        assert all(isinstance(call.error, Draining) for call in calls)
-        return loop.time()
-
-    assert play(scene) == 4.0
-
-
 # what cannot be served
 
 
@@ -303,6 +274,15 @@ def test_a_model_that_declares_nonsense_is_a_fault(tmp_path: Path) -> None:
         opened(Config(models=only(tmp_path, "[batching]\nmax_batch_size = -1\n")))
 
 
+def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        (tmp_path / model / "1").mkdir(parents=True)
+        (tmp_path / model / "1" / "model.onnx").write_bytes(b"nonsense")
+    with pytest.raises(LoadFailed) as caught:
+        opened(Config(models=tmp_path))
+    assert [name in str(caught.value) for name in ("a/1", "b/1")] == [True, True]
+
+
 def test_a_file_that_is_no_model_fails_to_load(tmp_path: Path) -> None:
     models = only(tmp_path, "")
     (models / "digits" / "1" / "model.onnx").write_bytes(b"nonsense")
@@ -319,12 +299,3 @@ def test_limits_that_nobody_set_are_those_of_the_rooms() -> None:
         max_json_depth=limits.max_json_depth,
         simd_from_bytes=limits.simd_from_bytes,
     )
-
-
-def test_a_port_that_is_taken_is_known_before_anything_is_loaded(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config = Config(models=tmp_path / "nowhere", port=taken.getsockname()[1])
-        with pytest.raises(OSError, match="in use"):
-            serve(config)

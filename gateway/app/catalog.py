@@ -1,0 +1,203 @@
+"""Catalog: the versions that this replica holds, and which of them callers may ask for.
+
+Job    prepare versions unseen, publish a table of them in one step, see off what left it.
+Life   `async with`; leaving closes every version, within the drain.
+Never  leaves a call unanswered: a version that left the table answers what it accepted.
+
+Theory of operation. A version is known by its telemetry row, because its digest may be
+held twice: once leaving, once loaded anew. A table names digests; of two rows with one
+digest the one prepared last is meant. A row that cannot be loaded is held as well, with
+its reason: a table that names it (a supervisor says what should be, not what is) has its
+callers told why.
+
+A row leaves when a table no longer names it, or names a newer one with its digest, or it
+is forgotten before it was ever named. It is given up at once and closed in a task of its
+own; when that has ended nothing writes to the row any more, and `on_retired` hears it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.app.opened import Opened
+from gateway.control.messages import Assigned, Entry, Table
+from gateway.core.versions import version_key
+from gateway.flow import Flow, Served
+from gateway.repository.proof import Found
+from gateway.types import Version
+from gateway.wire.intake import Intake
+from gateway.wire.port import Drain
+
+_log = logging.getLogger(__name__)
+
+Open = Callable[[Assigned], Awaitable[Opened]]  # raises what is wrong with the version
+Key = tuple[str, str, str]  # model, version, digest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """`opened` is None where the version cannot be served; `reason` says why."""
+
+    assigned: Assigned
+    opened: Opened | None
+    reason: str = ""
+
+    @property
+    def key(self) -> Key:
+        proof = self.assigned.proof
+        return proof.found.model, proof.found.version, proof.digest
+
+
+class Catalog:
+    """What is held, by telemetry row.
+
+    Mutable state: `_held`, the rows that the table names (`_named`) and where their
+    versions came from (`_found`), those being opened (`_opening`), those being closed
+    (`_leaving`).
+    """
+
+    def __init__(
+        self,
+        rooms: tuple[Flow, Intake],
+        open_one: Open,
+        drain: Drain,
+        on_retired: Callable[[tuple[int, ...]], None],
+    ) -> None:
+        """`on_retired` hears of rows that are not written any more; it must not raise."""
+        self._flow, self._intake = rooms
+        self._open = open_one
+        self._drain = drain
+        self._on_retired = on_retired
+        self._held: dict[int, _Held] = {}
+        self._named: frozenset[int] = frozenset()
+        self._found: dict[Version, Found] = {}
+        self._opening: dict[int, Assigned] = {}
+        self._leaving: dict[asyncio.Task[None], _Held] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close everything at once, within what is left of the drain."""
+        self._drain.begin()
+        self._see_off(self._held.values())
+        self._held = {}
+        async with self._drain.limit():
+            await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    def served(self) -> tuple[Assigned, ...]:
+        """Return what callers are answered by now."""
+        held = (self._held[row] for row in sorted(self._named))
+        return tuple(one.assigned for one in held if one.opened is not None)
+
+    def found(self, version: Version) -> Found:
+        """Return where a version came from. Raises: KeyError where no caller can ask for it."""
+        return self._found[version]
+
+    async def prepare(self, versions: Iterable[Assigned]) -> dict[str, str]:
+        """Hold each version, unseen by callers; return reasons by digest of what cannot be.
+
+        Cancel: safe; what was not opened yet is not held.
+        """
+        refused: dict[str, str] = {}
+        for assigned in versions:
+            reason = await self._hold(assigned)
+            if reason:
+                refused[assigned.proof.digest] = reason
+        return refused
+
+    def publish(self, table: Table) -> None:
+        """Have callers answered by `table` from now on, in one step; see off what left it."""
+        newest = {held.key: held for held in self._held.values()}
+        newest |= {held.key: held for held in self._held.values() if held.opened}
+        meant = {
+            (model, version, digest): newest.get((model, version, digest))
+            for model, entry in table.models.items()
+            for version, digest in entry.served.items()
+        }
+        opened = [(held, held.opened) for held in meant.values() if held and held.opened]
+        batchers = {one.version: one.batcher for _, one in opened}
+        models = {name: _served(name, entry, meant) for name, entry in table.models.items()}
+        self._flow.replace(models, batchers)
+        self._intake.keep({one.version: one.record for _, one in opened})
+        self._found = {one.version: held.assigned.proof.found for held, one in opened}
+        named = frozenset(held.assigned.row for held in meant.values() if held)
+        left = {
+            row
+            for row, held in self._held.items()
+            if row not in named and (row in self._named or held.key in meant)
+        }
+        self._named = named
+        self._see_off([self._held.pop(row) for row in sorted(left)])
+
+    def forget(self, rows: Iterable[int]) -> None:
+        """Drop what was prepared and is in no table."""
+        unheld = []
+        for row in rows:
+            if row in self._named:
+                continue  # a table that came later wants it after all
+            self._opening.pop(row, None)
+            held = self._held.pop(row, None)
+            if held is None:
+                unheld.append(row)
+            else:
+                self._see_off([held])
+        if unheld:
+            self._on_retired(tuple(unheld))
+
+    async def _hold(self, assigned: Assigned) -> str:
+        """Open a version in its turn; return why it cannot be served, or nothing."""
+        row = assigned.row
+        held = self._held.get(row)
+        if held is not None and held.opened is not None:
+            return ""
+        self._opening[row] = assigned
+        opened, reason = None, ""
+        try:
+            opened = await self._open(assigned)
+        except Exception as error:  # noqa: BLE001 - no version may end the replica
+            reason = _reason(error)
+            found = assigned.proof.found
+            _log.warning("%s version %s cannot be loaded: %s", found.model, found.version, reason)
+        made = _Held(assigned, opened, reason)
+        if self._opening.pop(row, None) is not assigned:
+            self._see_off([made])
+            return "it was forgotten while it was loaded"
+        self._held.pop(row, None)
+        self._held[row] = made
+        return reason
+
+    def _see_off(self, left: Iterable[_Held]) -> None:
+        for held in left:
+            task = asyncio.create_task(self._close(held))
+            self._leaving[task] = held
+            task.add_done_callback(self._leaving.pop)
+
+    async def _close(self, held: _Held) -> None:
+        """Close one version and say so, whatever becomes of it."""
+        try:
+            if held.opened is not None:
+                await held.opened.close(self._drain.left_s())
+        except Exception:  # noqa: BLE001 - its end must not be everybody's
+            _log.exception("row %d did not close in order", held.assigned.row)
+        finally:
+            self._on_retired((held.assigned.row,))
+
+
+def _served(model: str, entry: Entry, meant: Mapping[Key, _Held | None]) -> Served:
+    versions: dict[str, Version] = {}
+    unready = dict(entry.unready)
+    for version, digest in sorted(entry.served.items(), key=lambda one: version_key(one[0])):
+        held = meant[model, version, digest]
+        if held is not None and held.opened is not None:
+            versions[version] = held.opened.version
+        else:
+            unready[version] = held.reason if held else "it is not loaded in this replica yet"
+    default = None if entry.default is None else versions.get(entry.default)
+    return Served(default, versions, unready)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

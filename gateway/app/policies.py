@@ -1,0 +1,43 @@
+"""Policies: what the configuration means to each room.
+
+No room imports the configuration; here its keys become what they ask for.
+"""
+
+from gateway.config import Config
+from gateway.wire.decode import Limits
+from gateway.wire.heads import HeadLimits
+from gateway.wire.intake import Policy as IntakePolicy
+from gateway.wire.port import Policy as PortPolicy
+
+
+def intake_policy(config: Config) -> IntakePolicy:
+    """Return what a request may ask for."""
+    limits = config.limits
+    return IntakePolicy(
+        default_deadline_s=config.default_deadline_s,
+        priority_levels=config.batching.priority_levels,
+        default_priority=config.batching.default_priority,
+        limits=Limits(
+            max_tensors=limits.max_tensors,
+            max_rank=limits.max_rank,
+            max_elements=limits.max_elements,
+            max_json_depth=limits.max_json_depth,
+            simd_from_bytes=limits.simd_from_bytes,
+        ),
+    )
+
+
+def port_policy(config: Config) -> PortPolicy:
+    """Return the limits of a connection."""
+    limits = config.limits
+    return PortPolicy(
+        max_body_bytes=limits.max_body_bytes,
+        max_pipeline_depth=limits.max_pipeline_depth,
+        max_connections=limits.max_connections,
+        header_timeout_s=limits.header_timeout_s,
+        body_timeout_s=limits.body_timeout_s,
+        write_timeout_s=limits.write_timeout_s,
+        keep_alive_s=limits.keep_alive_s,
+        connection_max_age_s=config.connection_max_age_s,
+        heads=HeadLimits(limits.max_target_bytes, limits.max_head_bytes, limits.max_fields),
+    )

@@ -1,0 +1,164 @@
+"""Serving: the data port of a replica, on as many listening sockets as it is told.
+
+Job    accept from slots, and leave in one of three ways.
+Life   `serve(sockets=[])` until told to leave.
+Never  ends what others accept from: a slot's socket lives as long as anybody has it.
+
+Theory of operation. uvicorn keeps connections, TLS and the tick. We keep the listeners,
+because it knows of no socket that comes and goes: each slot's is duplicated, and the
+duplicate closed when the slot is released, so that what still queues there waits for
+whoever accepts next. What was accepted is served on.
+
+    withdraw   readiness fails, every answer says `connection: close`; all else goes on
+    retire     accept no more, and the same; end when the last connection has left, or
+               when time is nearly up, by a drain
+    drain      accept no more, answer what has begun to arrive, close what rests, end;
+               the slots are let go, so that with the last of us connections are refused
+
+A client that rests is not cut off by the first two: it might be sending at this moment,
+and a request that crosses our end is lost.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+
+from gateway.app.rooms import Replica
+from gateway.config import Config
+from gateway.wire.port import Drain
+
+_BACKLOG = 2048
+# A connection is not seen before its handshake; no handshake takes longer.
+_UNSEEN_S, _UNSEEN_TLS_S = 0.3, 5.0
+_LAST_RATIO = 0.2  # of a retirement: for requests that began to arrive before
+
+
+def settings_of(config: Config, replica: Replica) -> uvicorn.Config:
+    """Let uvicorn keep connections, TLS and the tick, and the lane all the rest.
+
+    Raises: OSError where a certificate cannot be read.
+    """
+    tls = config.tls
+    settings = uvicorn.Config(
+        replica.rest,
+        http=replica.lanes(),  # type: ignore[arg-type]  # it calls what it is given
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ssl_certfile=tls.certfile,
+        ssl_keyfile=tls.keyfile,
+        ssl_keyfile_password=tls.keyfile_password,
+    )
+    settings.load()
+    return settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, but it leaves by the replica's drain, which others share.
+
+    Its own limit on leaving begins later, takes whole seconds and complains on stderr.
+    Mutable state: `_listeners` by slot, and when a retirement ends.
+    """
+
+    def __init__(
+        self, settings: uvicorn.Config, drain: Drain, slots: Sequence[socket.socket]
+    ) -> None:
+        super().__init__(settings)
+        self._drain = drain
+        self._slots = slots
+        self._listeners: dict[int, asyncio.AbstractServer] = {}
+        self._drains_at: float | None = None
+        self._last_s = 0.0
+        self._seen_at = 0.0  # when there last was a connection
+
+    def connections(self) -> int:
+        """Return how many are open."""
+        return len(self.server_state.connections)
+
+    async def accept(self, number: int) -> bool:
+        """Take connections from a slot's socket; say whether we do: who leaves does not.
+
+        Raises: OSError.
+        """
+        if self._drains_at is not None or self._drain.has_begun():
+            return False
+        if number in self._listeners:
+            return True
+        loop = asyncio.get_running_loop()
+        shared = self._slots[number].dup()
+        try:
+            self._listeners[number] = await loop.create_server(
+                self._protocol, sock=shared, ssl=self.config.ssl, backlog=_BACKLOG
+            )
+        except OSError:
+            shared.close()
+            raise
+        return True
+
+    def release(self, number: int) -> None:
+        """Take no more connections from a slot's socket."""
+        listener = self._listeners.pop(number, None)
+        if listener is not None:
+            listener.close()
+
+    def withdraw(self) -> None:
+        """Fail readiness and ask every client to leave; serve on."""
+        self._drain.withdraw()
+        for connection in tuple(self.server_state.connections):
+            connection.retire()  # type: ignore[union-attr]  # all of them are lanes
+
+    def retire(self, within_s: float) -> None:
+        """See everybody off within so many seconds, then end."""
+        for number in tuple(self._listeners):
+            self.release(number)
+        self.withdraw()
+        self._seen_at = now = asyncio.get_running_loop().time()
+        self._last_s = within_s * _LAST_RATIO
+        self._drains_at = now + within_s - self._last_s
+
+    def drain(self, within_s: float | None = None) -> None:
+        """End within so many seconds, or those configured; of several times the first ends."""
+        self._drain.begin(within_s)
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """End a retirement in time, or when nobody is left; ten times a second."""
+        if self._drains_at is not None:
+            now = asyncio.get_running_loop().time()
+            if self.connections():
+                self._seen_at = now
+            unseen_s = _UNSEEN_TLS_S if self.config.ssl else _UNSEEN_S
+            if now >= self._drains_at or now - self._seen_at > unseen_s:
+                self.drain(self._last_s)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin the drain, and wait for the connections until it ends."""
+        self._drain.begin()
+        for number in tuple(self._listeners):
+            self.release(number)
+        for slot in self._slots:
+            slot.close()
+        async with self._drain.limit():
+            await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process: uvicorn raises them again when it has obeyed."""
+        yield
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            _loop=asyncio.get_running_loop(),
+        )
+        return made

@@ -1,0 +1,91 @@
+"""Kinds: the types of values that a configuration is made of.
+
+Job    read a value strictly, and say what was expected where it is none of its kind.
+Never  accepts one type for another, or an unknown key.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.core.versions import is_model_name
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_TOKEN = re.compile(r"(viewer|operator):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
+_EXPECTED = (
+    "must be role:name:sha256, role viewer or operator, name of letters, digits and . _ -, "
+    "sha256 of 64 hex digits"
+)
+
+
+def _path(value: object) -> object:
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a path")  # noqa: TRY004 - pydantic hears no TypeError
+    if value == "":
+        raise ValueError("must name a path")  # Path("") would silently be "."
+    try:
+        str(value).encode()  # replicas are told of it in JSON
+    except UnicodeEncodeError:
+        raise ValueError("must be a path in UTF-8") from None
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        # What looks like a number and is no address ("10.0.0.256") is no name either.
+        numeric = value.rstrip(".").rpartition(".")[2].isdigit()
+        if numeric or len(value) > 253 or not _HOST_NAME.fullmatch(value):
+            raise ValueError("must be an IP address or a host name") from None
+    return value
+
+
+def _model_name(value: str) -> str:
+    if not is_model_name(value):
+        raise ValueError("must be a model's name")
+    return value
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise ValueError(_EXPECTED)
+    return value
+
+
+def _distinct(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two names for one token: which of them asked, nobody could say."""
+    if len({token.rpartition(":")[2].lower() for token in tokens}) < len(tokens):
+        raise ValueError("two tokens are the same")
+    return tokens
+
+
+AnyPath = Annotated[Path, Field(strict=False), BeforeValidator(_path)]  # a text is one, too
+Count = Annotated[int, Field(ge=1)]
+Host = Annotated[str, AfterValidator(_host)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+# Lists are lists in TOML, and tuples here.
+Hosts = Annotated[tuple[Host, ...], Field(strict=False)]
+Names = Annotated[tuple[Annotated[str, AfterValidator(_model_name)], ...], Field(strict=False)]
+# `repr=False` marks a secret: it is shown neither in faults nor in logs.
+Secrets = Annotated[tuple[Text, ...], Field(strict=False, repr=False)]
+Tokens = Annotated[
+    tuple[Annotated[str, AfterValidator(_token)], ...],
+    Field(strict=False, repr=False),
+    AfterValidator(_distinct),
+]
+
+
+class Table(BaseModel):
+    """One table of a TOML file; the text below a key is its description in the schema."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )

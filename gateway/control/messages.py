@@ -1,0 +1,196 @@
+"""Messages: what a supervisor and a replica say to each other.
+
+Job    the one list of messages, typed on both sides.
+Life   a line of JSON each, over the socket pair that a replica is born with.
+Never  carries a prediction: the serving path does not pass through here.
+
+The supervisor starts a conversation with Hello; the replica answers Started. Then:
+
+    Prepare  -> Prepared    the versions are loaded and warm, or refused, unseen by callers
+    Publish  -> Published   from now on callers are answered by this table
+             -> Retired     later: versions no longer in it are closed, their rows are final
+    Forget                  what was prepared, and will never be published, is dropped
+    Accept   -> Accepting   take connections from that slot's socket
+    Release  -> Released    take no more from it; what was taken is served on
+             -> Released    unasked, for its own slot: it was told by a signal to end
+    Withdraw                fail readiness, ask callers to leave, serve on
+    Retire                  accept no more, see everybody off, then end; a successor stands
+    Drain                   end within so many seconds
+    Ask      <- Ask         a caller of the data port wants what only the supervisor knows
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, TypeAdapter
+
+from gateway.repository.proof import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who the replica is. `settings` is the whole configuration, as JSON."""
+
+    slot: int
+    slots: int
+    settings: str
+    kind: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    pid: int
+    kind: Literal["started"] = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A version to load, and the telemetry row that is its own until it is retired."""
+
+    proof: Proof
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    ticket: int
+    versions: tuple[Assigned, ...]
+    kind: Literal["prepare"] = "prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`refused` are reasons by digest; what is not in it is loaded and warm."""
+
+    ticket: int
+    refused: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["prepared"] = "prepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One known model.
+
+    `default` answers where a request names no version; None: nothing does. `served` are
+    digests by version, ascending. `unready` are reasons by version, for what is known
+    and cannot be asked: its callers hear `not_ready`.
+    """
+
+    default: str | None
+    served: Mapping[str, str] = field(default_factory=dict)
+    unready: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything that callers may ask for; replaced whole."""
+
+    revision: int
+    models: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """These rows were prepared and are in no table: some other replica refused them."""
+
+    rows: tuple[int, ...]
+    kind: Literal["forget"] = "forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    table: Table
+    kind: Literal["publish"] = "publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    revision: int
+    kind: Literal["published"] = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """These rows will not be written again by this replica."""
+
+    rows: tuple[int, ...]
+    kind: Literal["retired"] = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    slot: int
+    kind: Literal["accept"] = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    slot: int
+    kind: Literal["accepting"] = "accepting"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    slot: int
+    kind: Literal["release"] = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    slot: int
+    kind: Literal["released"] = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    kind: Literal["withdraw"] = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    within_s: float
+    kind: Literal["retire"] = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    within_s: float
+    kind: Literal["drain"] = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question of the data port; answered by one Reply with the same ticket.
+
+    `parameters` is the JSON body of a `load`, `unload` or `index`, already checked.
+    """
+
+    ticket: int
+    about: Literal["statistics", "index", "load", "unload"]
+    model: str | None = None
+    version: str | None = None
+    parameters: str = "{}"
+    kind: Literal["ask"] = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`body` is JSON text. `code` is None, or the stable code of a refusal, `body` its text."""
+
+    ticket: int
+    body: str
+    code: str | None = None
+    kind: Literal["reply"] = "reply"
+
+
+ToReplica = (
+    Hello | Prepare | Forget | Publish | Accept | Release | Withdraw | Retire | Drain | Reply
+)
+ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask
+
+# Without a kind there is no message: a default would make one of `{}`.
+TO_REPLICA: TypeAdapter[ToReplica] = TypeAdapter(Annotated[ToReplica, Discriminator("kind")])
+TO_SUPERVISOR: TypeAdapter[ToSupervisor] = TypeAdapter(
+    Annotated[ToSupervisor, Discriminator("kind")]
+)

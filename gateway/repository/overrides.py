@@ -1,0 +1,127 @@
+"""Overrides: what a load request may bring along: a configuration, and files.
+
+Job    replace a version's settings by those of the request; write its files where no
+       other file lies.
+Life   during one load.
+Never  writes before every name is judged, nor anywhere but below the folder it is given.
+
+A configuration is the whole of it, as a `config.pbtxt` would be: it replaces what the
+version declares of batching, execution, tensors and warm-up. The description and the
+figures of the training are no part of a configuration, and stay; the file's name and
+the version policy stay unless they are named.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from gateway.core.versions import is_version
+from gateway.repository.declared import Undeclarable, declared
+from gateway.repository.proof import Found
+from gateway.repository.triton import Unreadable, read_json
+
+_FILE = "file:"
+_MOST_COMPONENT_BYTES = 255
+_MOST_NAME_BYTES = 1024
+_MOST_FILES = 1024
+
+
+class OverrideError(ValueError):
+    """What a load request brought cannot be used; `faults` are (path, what)."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{path}: {what}" for path, what in self.faults))
+
+
+def with_overrides(found: Found, config: str) -> Found:
+    """Return the version with the settings of `config`, a configuration in JSON.
+
+    Raises: OverrideError with every fault.
+    """
+    try:
+        values = read_json(config)
+        said = declared(values, found.folder.parent, "request", found.model)
+    except Unreadable as error:
+        raise OverrideError([("config", str(error))]) from None
+    except Undeclarable as error:
+        raise OverrideError([(f"config: {path}", what) for path, what in error.faults]) from None
+    kept = found.settings
+    settings = replace(said.settings, description=kept.description, metrics=kept.metrics)
+    if "version_policy" not in values:
+        settings = replace(settings, version_policy=kept.version_policy)
+    if said.filename is None:
+        return replace(found, settings=settings)
+    onnx = found.folder / said.filename
+    if not onnx.is_file():
+        what = f"version {found.version} has no file {said.filename!a}"
+        raise OverrideError([("config: $.default_model_filename", what)])
+    return replace(found, settings=settings, onnx=onnx)
+
+
+def files_in(parameters: Mapping[str, object]) -> dict[str, bytes]:
+    """Return the files that a load request brings, by `<version>/<name>`.
+
+    Raises: OverrideError with every fault.
+    """
+    files: dict[str, bytes] = {}
+    faults: list[tuple[str, str]] = []
+    for key, value in parameters.items():
+        if not key.startswith(_FILE):
+            continue
+        content = _decoded(value)
+        if content is None:
+            faults.append((f"{key!a}", "expected the contents in base64"))
+        else:
+            files[key.removeprefix(_FILE)] = content
+    if faults:
+        raise OverrideError(faults)
+    return files
+
+
+def _decoded(value: object) -> bytes | None:
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def materialise(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files`, by `<version>/<name>`, below `folder`, a model's own and empty.
+
+    Nothing is written unless every name is sound.
+
+    Raises: OverrideError, OSError.
+    """
+    faults = [(f"{_FILE}{name}"[:80], what) for name in files if (what := _fault(name, files))]
+    if len(files) > _MOST_FILES:
+        faults.append((_FILE, f"at most {_MOST_FILES} files, got {len(files)}"))
+    if faults:
+        raise OverrideError([(f"{path!a}", what) for path, what in faults])
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.open("xb") as stream:
+            stream.write(content)
+
+
+def _fault(name: str, files: Mapping[str, bytes]) -> str | None:
+    """Say what is wrong with the name of a file, if anything is."""
+    parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return "is no text"
+    if len(parts) < 2 or not is_version(parts[0]):
+        return "expected <version>/<name>"
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        return "leads out of the model's folder, or nowhere"
+    if max(sizes) > _MOST_COMPONENT_BYTES or sum(sizes) + len(sizes) > _MOST_NAME_BYTES:
+        return (
+            f"is too long: at most {_MOST_COMPONENT_BYTES} bytes between slashes, "
+            f"{_MOST_NAME_BYTES} in all"
+        )
+    if any(str(parent) in files for parent in PurePosixPath(name).parents):
+        return "lies below another file"
+    return None

@@ -1,0 +1,45 @@
+"""Proof: what is known of a version once a disposable child has opened and run it.
+
+Job    carry a version's digest, signature, cost and placement to whoever serves it.
+Life   made once per digest, in a child; sent to every replica.
+Never  holds anything of ONNX Runtime: the supervisor reads it and never loads a model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.costs import Cost, Placement
+from gateway.repository.settings import ModelSettings
+from gateway.types import Shape, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version on disk; `version` is canonical, whatever its folder is called."""
+
+    model: str
+    version: str
+    folder: Path
+    onnx: Path
+    settings: ModelSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A version that was opened, checked, run and measured.
+
+    `digest` is the SHA-256 over the files that were proved: whoever loads others has
+    another version.
+
+    Shapes: `trial_shapes` are one row of an input, by name, where the graph leaves axes
+    open and a sample told what callers send.
+    """
+
+    found: Found
+    digest: str
+    signature: Signature
+    cost: Cost
+    placement: Placement
+    platform: str = "onnxruntime_onnx"
+    trial_shapes: Mapping[str, Shape] = field(default_factory=dict)

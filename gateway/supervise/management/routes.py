@@ -1,0 +1,166 @@
+"""Routes: every endpoint of the management port, in one table.
+
+Job    say of each its path, its role, its bound in time and its answer.
+Never  answers what is not in the table; the OpenAPI document is made of the same rows.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import orjson
+
+from gateway.errors import NotReady
+from gateway.supervise.management.bodies import read_change
+from gateway.supervise.management.guard import Caller, Role
+from gateway.supervise.management.office import Office
+from gateway.supervise.management.openapi import document
+from gateway.supervise.management.page import docs_page, status_page
+from gateway.supervise.management.views import model_shown, models_shown, replicas_shown
+
+_log = logging.getLogger(__name__)
+
+_READ_WITHIN_S = 10.0
+_CHANGE_WITHIN_S = 900.0  # proving, loading and warming a large model on every replica
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+TEXT = "text/plain"  # what the exporter says in more detail
+
+
+class Asked(NamedTuple):
+    """One request that was let in. `caller` is None where everybody is."""
+
+    caller: Caller | None
+    names: Mapping[str, str]  # the variable parts of its path, decoded
+    fields: Mapping[bytes, bytes]
+    body: bytes
+
+
+class Reply(NamedTuple):
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row. `role` None lets everybody in; `schema` names what the answer looks like."""
+
+    method: str
+    path: str
+    role: Role | None
+    about: str
+    answer: Callable[[Asked], Awaitable[Reply]]
+    content_type: str = JSON
+    schema: str | None = None
+
+    @property
+    def within_s(self) -> float:
+        """How long it may take, in seconds."""
+        return _CHANGE_WITHIN_S if self.role is Role.OPERATOR else _READ_WITHIN_S
+
+
+class Answers:
+    """One method an endpoint; each answer says what is so now."""
+
+    def __init__(self, office: Office, name: str) -> None:
+        self._office = office
+        self._name = name
+        self.endpoints = _table(self)
+
+    @cached_property
+    def document(self) -> dict[str, object]:
+        """The OpenAPI document of these endpoints."""
+        return document(self.endpoints)
+
+    async def status(self, asked: Asked) -> Reply:
+        office = self._office
+        models, replicas = models_shown(office.versions()), replicas_shown(office.replicas())
+        return _html(status_page(self._name, office.unready(), models, replicas))
+
+    async def docs(self, asked: Asked) -> Reply:
+        return _html(docs_page(self._name, self.document))
+
+    async def openapi(self, asked: Asked) -> Reply:
+        return _json(self.document)
+
+    async def metrics(self, asked: Asked) -> Reply:
+        accept = asked.fields.get(b"accept", b"").decode("latin-1")
+        return Reply(*await self._office.metrics(accept))
+
+    async def live(self, asked: Asked) -> Reply:
+        return _json({"live": True})
+
+    async def ready(self, asked: Asked) -> Reply:
+        reason = self._office.unready()
+        if reason is not None:
+            raise NotReady(reason)
+        return _json({"ready": True})
+
+    async def models(self, asked: Asked) -> Reply:
+        return _json({"models": models_shown(self._office.versions())})
+
+    async def model(self, asked: Asked) -> Reply:
+        return _json(model_shown(self._office.versions(), asked.names["model"]))
+
+    async def load(self, asked: Asked) -> Reply:
+        await self._office.load(*self._change("load", asked))
+        return await self.model(asked)
+
+    async def unload(self, asked: Asked) -> Reply:
+        await self._office.unload(*self._change("unload", asked))
+        return await self.model(asked)
+
+    async def replicas(self, asked: Asked) -> Reply:
+        return _json({"replicas": replicas_shown(self._office.replicas())})
+
+    async def telemetry(self, asked: Asked) -> Reply:
+        return _json(await self._office.telemetry())
+
+    def _change(self, what: str, asked: Asked) -> tuple[str, str | None]:
+        """Return what is to change, once its body was read and the log knows of it."""
+        reason = read_change(asked.body).reason
+        model, version = asked.names["model"], asked.names.get("version")
+        who = "nobody" if asked.caller is None else asked.caller.name
+        # Texts of others are shown as Python does, so that none can forge a line.
+        place = repr(model) if version is None else f"{model!r} version {version!r}"
+        why = "no reason given" if reason is None else repr(reason)
+        _log.warning("%s asks to %s %s: %s", who, what, place, why)
+        return model, version
+
+
+def _table(at: Answers) -> tuple[Endpoint, ...]:
+    model = "/admin/v1/models/{model}"
+    version = model + "/versions/{version}"
+    see, change = Role.VIEWER, Role.OPERATOR
+    load_all = "Serve what the model's version policy chooses, as it is on disk now"
+    load = "Serve a version as it is on disk now; answered when every replica does"
+    unload_all = "Stop serving all of a model; answered when no replica serves it"
+    unload = "Stop serving a version; answered when no replica serves it"
+    counters = "All counters since this epoch began"
+    return (
+        Endpoint("GET", "/", see, "The status page", at.status, HTML),
+        Endpoint("GET", "/docs", see, "This document, to be read", at.docs, HTML),
+        Endpoint("GET", "/openapi.json", see, "This document", at.openapi, schema="Document"),
+        Endpoint("GET", "/metrics", None, "All metrics, for Prometheus", at.metrics, TEXT),
+        Endpoint("GET", "/livez", None, "Whether the supervisor lives", at.live, schema="Live"),
+        Endpoint("GET", "/readyz", None, "Whether it can serve", at.ready, schema="Ready"),
+        Endpoint("GET", "/admin/v1/models", see, "Every model", at.models, schema="Models"),
+        Endpoint("GET", model, see, "One model with its versions", at.model, schema="Model"),
+        Endpoint("POST", model + "/load", change, load_all, at.load, schema="Model"),
+        Endpoint("POST", model + "/unload", change, unload_all, at.unload, schema="Model"),
+        Endpoint("POST", version + "/load", change, load, at.load, schema="Model"),
+        Endpoint("POST", version + "/unload", change, unload, at.unload, schema="Model"),
+        Endpoint("GET", "/admin/v1/replicas", see, "Every process", at.replicas, schema="Replicas"),
+        Endpoint("GET", "/admin/v1/telemetry", see, counters, at.telemetry, schema="Document"),
+    )
+
+
+def _json(content: object) -> Reply:
+    return Reply(orjson.dumps(content), JSON)
+
+
+def _html(text: str) -> Reply:
+    return Reply(text.encode(), HTML)

@@ -1,0 +1,126 @@
+"""Views: what the supervisor knows, in the shape in which operators read it.
+
+Job    turn versions and replicas into what becomes JSON; say what its shapes are.
+Life   pure functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+from gateway.errors import UnknownModel
+from gateway.supervise.management.office import ReplicaView, VersionView
+
+Shown = dict[str, Any]
+
+
+def models_shown(versions: Sequence[VersionView]) -> list[Shown]:
+    """Return one entry a model, in the order in which they come."""
+    return [
+        _model(name, list(group)) for name, group in groupby(versions, key=lambda one: one.model)
+    ]
+
+
+def model_shown(versions: Sequence[VersionView], name: str) -> Shown:
+    """Return one model's entry. Raises: UnknownModel."""
+    own = [one for one in versions if one.model == name]
+    if not own:
+        raise UnknownModel(f"Request for unknown model: '{name}' is not found")
+    return _model(name, own)
+
+
+def replicas_shown(replicas: Sequence[ReplicaView]) -> list[Shown]:
+    """Return one entry a process."""
+    return [
+        {
+            "slot": one.slot,
+            "pid": one.pid,
+            "state": one.state,
+            "restarts": one.restarts,
+            "started_at": datetime.fromtimestamp(one.started_at, UTC).isoformat("T", "seconds"),
+        }
+        for one in replicas
+    ]
+
+
+def _model(name: str, versions: Sequence[VersionView]) -> Shown:
+    default = next((one.version for one in versions if one.is_default), None)
+    return {"name": name, "default": default, "versions": [_version(one) for one in versions]}
+
+
+def _version(one: VersionView) -> Shown:
+    return {
+        "version": one.version,
+        "state": one.state,
+        # a path on disk may hold bytes that are no text
+        "reason": one.reason.encode(errors="backslashreplace").decode(),
+        "is_default": one.is_default,
+        "digest": one.digest,
+        "executor": one.executor,
+        "max_batch_size": one.max_batch_size,
+    }
+
+
+def _object(members: Mapping[str, Shown]) -> Shown:
+    return {
+        "type": "object",
+        "properties": dict(members),
+        "required": list(members),
+        "additionalProperties": False,
+    }
+
+
+def _list_of(name: str) -> Shown:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _nullable(kind: str, about: str) -> Shown:
+    return {"type": [kind, "null"], "description": about}
+
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_FLAG = {"type": "boolean"}
+
+SCHEMAS: Mapping[str, Shown] = {
+    "Version": _object(
+        {
+            "version": _TEXT,
+            "state": {"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]},
+            "reason": {**_TEXT, "description": "Why it is not ready; empty where it is."},
+            "is_default": {**_FLAG, "description": "Answers where a request names no version."},
+            "digest": _nullable("string", "SHA-256 over its files, once they were read."),
+            "executor": _nullable("string", "Where it runs, once it was proved."),
+            "max_batch_size": _nullable("integer", "Rows of one request, at most; 0: no batch."),
+        }
+    ),
+    "Model": _object(
+        {
+            "name": _TEXT,
+            "default": _nullable("string", "The version that answers where none is named."),
+            "versions": _list_of("Version"),
+        }
+    ),
+    "Models": _object({"models": _list_of("Model")}),
+    "Replica": _object(
+        {
+            "slot": _COUNT,
+            "pid": _COUNT,
+            "state": {"enum": ["starting", "serving", "retiring"]},
+            "restarts": {**_COUNT, "description": "Processes that ended in this slot."},
+            "started_at": {**_TEXT, "format": "date-time"},
+        }
+    ),
+    "Replicas": _object({"replicas": _list_of("Replica")}),
+    "Live": _object({"live": _FLAG}),
+    "Ready": _object({"ready": _FLAG}),
+    "Document": {"type": "object"},
+    "Error": _object(
+        {
+            "error": {**_TEXT, "description": "What is wrong, where, what was expected."},
+            "code": {**_TEXT, "description": "A stable name for it."},
+            "request_id": _TEXT,
+        }
+    ),
+}

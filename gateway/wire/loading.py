@@ -1,0 +1,102 @@
+"""Loading: what the bodies of repository requests say.
+
+Job    read the body of an `index`, a `load` or an `unload`, or refuse it by its path.
+Never  passes on what it has not read; opens no file, so that names are judged where files
+       are written.
+
+Source: Triton's model repository extension; the protocol's D1, D4, D5 and R8.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+
+from gateway.core.versions import is_model_name
+from gateway.errors import Malformed, TooLarge
+from gateway.wire import jsontext, parameters
+from gateway.wire.jsontext import MISSING, brief, got
+
+# What one message to a supervisor can hold, where every byte may become two.
+MOST_BYTES = 24 << 20
+
+_NAMES = "1 to 256 characters other than / and \\ and control characters, and not '.' or 'stats'"
+
+
+def check_name(model: str) -> None:
+    """Refuse what no model can be called. Raises: Malformed."""
+    if not model:
+        raise Malformed("Model name cannot be empty")
+    if not is_model_name(model):
+        raise Malformed(
+            "model name must not contain path traversal characters: expected "
+            f"{_NAMES}, got '{brief(model)}'"
+        )
+
+
+def read_index(body: bytes | bytearray, max_depth: int) -> bytes:
+    """Return the parameters of an `index`. Raises: Malformed, TooLarge."""
+    ready = _object(body, max_depth).get("ready", MISSING)
+    if ready is MISSING:
+        ready = False
+    if not isinstance(ready, bool):
+        raise Malformed(
+            f"Invalid value for 'ready': expected a boolean ($.ready), got {got(ready)}"
+        )
+    return orjson.dumps({"ready": ready})
+
+
+def read_load(body: bytes | bytearray, max_depth: int) -> bytes:
+    """Return the parameters of a `load`. Raises: Malformed, TooLarge."""
+    asked = parameters.read(_object(body, max_depth), "$")
+    for key, value in asked.items():
+        if key != "config" and not key.startswith("file:"):
+            raise Malformed(
+                f"unrecognized load parameter '{brief(key)}' ($.parameters): expected 'config' "
+                "or 'file:<version>/<name>'"
+            )
+        if not isinstance(value, str):
+            raise Malformed(
+                f"parameter '{brief(key)}' has invalid type ($.parameters): expected a string, "
+                f"got {got(value)}"
+            )
+    _check_config(asked, max_depth)
+    return orjson.dumps({"parameters": asked})
+
+
+def read_unload(body: bytes | bytearray, max_depth: int) -> bytes:
+    """Return the parameters of an `unload`: none has an effect. Raises: Malformed, TooLarge.
+
+    No model here depends on another, so there are no dependents to unload.
+    """
+    parameters.flag(parameters.read(_object(body, max_depth), "$"), "unload_dependents", "$")
+    return b"{}"
+
+
+def _check_config(asked: Mapping[str, object], max_depth: int) -> None:
+    config = asked.get("config")
+    if not isinstance(config, str):
+        return
+    try:
+        value = jsontext.load(config.encode(), max_depth)
+    except Malformed as error:
+        raise Malformed(f"parameter 'config' ($.parameters.config): {error}") from None
+    if not isinstance(value, dict):
+        raise Malformed(
+            "parameter 'config' ($.parameters.config): expected the JSON text of an object, "
+            f"got that of {got(value)}"
+        )
+
+
+def _object(body: bytes | bytearray, max_depth: int) -> dict[str, object]:
+    """Return what a body says; none at all says nothing."""
+    if not body:
+        return {}
+    if len(body) > MOST_BYTES:
+        raise TooLarge(
+            f"request body ($): expected at most {MOST_BYTES} bytes about the repository, "
+            f"got {len(body)}: larger files belong into the repository's folder"
+        )
+    value = jsontext.load(body, max_depth)
+    if not isinstance(value, dict):
+        raise Malformed(f"request body ($): expected an object, got {got(value)}")
+    return value

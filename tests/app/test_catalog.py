@@ -1,0 +1,395 @@
+"""Catalog: versions come and go, and no call is left unanswered."""
+
+import asyncio
+import logging
+
+import pytest
+
+from gateway.control.messages import Assigned, Entry, Table
+from gateway.errors import Draining, NotReady, UnknownModel, UnknownVersion
+from tests.app.stage import Stage, assigned, at_once, staged, table
+from tests.fakes import answer_of
+from tests.wire.harness import turns
+
+
+async def serve(stage: Stage, *versions: Assigned, revision: int = 1) -> None:
+    """Prepare versions and publish a table of them alone."""
+    assert await stage.catalog.prepare(versions) == {}
+    models: dict[str, dict[str, str]] = {}
+    for one in versions:
+        models.setdefault(one.proof.found.model, {})[one.proof.found.version] = one.proof.digest
+    stage.catalog.publish(table(revision, **models))
+
+
+def test_what_is_prepared_is_not_seen_before_it_is_published() -> None:
+    async def scene(stage: Stage) -> None:
+        assert await stage.catalog.prepare([assigned(1)]) == {}
+        with pytest.raises(UnknownModel):
+            stage.ask()
+        assert stage.catalog.served() == ()
+        stage.catalog.publish(table(1, m={"1": "d"}))
+        call = stage.ask()
+        await turns()
+        assert answer_of(call) == [2.0]
+        assert stage.catalog.served() == (assigned(1),)
+
+    staged(scene)
+
+
+def test_a_table_says_which_version_answers_by_default() -> None:
+    async def scene(stage: Stage) -> list[str]:
+        await stage.catalog.prepare(
+            [assigned(1, version="1", digest="a"), assigned(2, version="2", digest="b")]
+        )
+        found = []
+        for default in ("1", "2"):
+            stage.catalog.publish(Table(1, {"m": Entry(default, {"1": "a", "2": "b"})}))
+            found.append(stage.flow.find("m", None).version)
+        return found
+
+    assert staged(scene) == ["1", "2"]
+
+
+def test_versions_stand_in_their_order() -> None:
+    async def scene(stage: Stage) -> list[str]:
+        await stage.catalog.prepare(
+            [assigned(row, version=str(row), digest=str(row)) for row in (10, 9, 2)]
+        )
+        stage.catalog.publish(table(1, m={"10": "10", "9": "9", "2": "2"}))
+        return list(stage.flow.models["m"].versions)
+
+    assert staged(scene) == ["2", "9", "10"]
+
+
+def test_a_version_that_left_the_table_answers_what_it_accepted_and_is_then_final() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+        calls = [stage.ask(row) for row in (1.0, 2.0, 3.0)]
+        await turns()
+        late = stage.ask(4.0)  # waits behind them
+        stage.catalog.publish(table(2))
+        with pytest.raises(UnknownModel):
+            stage.ask()
+        await turns()
+        assert stage.retired == []
+        await asyncio.sleep(10.0)
+        assert [answer_of(call) for call in (*calls, late)] == [[2.0], [4.0], [6.0], [8.0]]
+        assert stage.retired == [1]
+
+    staged(scene, cost_s=1.0)
+
+
+def test_a_new_digest_takes_over_without_a_gap() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1, digest="old"))
+        before = stage.ask(1.0)
+        await turns()
+        await stage.catalog.prepare([assigned(2, digest="new")])
+        between = stage.ask(2.0)
+        stage.catalog.publish(table(2, m={"1": "new"}))
+        after = stage.ask(3.0)
+        await asyncio.sleep(10.0)
+        assert [answer_of(call) for call in (before, between, after)] == [[2.0], [4.0], [6.0]]
+        assert stage.served_by() == {1: 2, 2: 1}
+        assert stage.retired == [1]
+
+    staged(scene, cost_s=1.0)
+
+
+def test_a_version_loaded_anew_under_its_own_digest_takes_over_too() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+        await stage.catalog.prepare([assigned(2)])
+        stage.catalog.publish(table(2, m={"1": "d"}))
+        stage.ask()
+        await turns()
+        assert stage.served_by() == {1: 0, 2: 1}
+        assert stage.retired == [1]
+        assert stage.catalog.served() == (assigned(2),)
+
+    staged(scene)
+
+
+def test_one_digest_in_two_places_is_two_versions() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1, "a"), assigned(2, "b"))
+        stage.ask(model="b")
+        await turns()
+        assert stage.served_by() == {1: 0, 2: 1}
+        stage.catalog.publish(table(2, a={"1": "d"}))
+        await turns()
+        assert stage.retired == [2]
+
+    staged(scene)
+
+
+def test_a_table_published_again_changes_nothing() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+        stage.catalog.publish(table(2, m={"1": "d"}))
+        await turns()
+        assert stage.retired == []
+        stage.ask()
+
+    staged(scene)
+
+
+def test_what_was_prepared_stays_while_other_tables_are_published() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1, "a"))
+        await stage.catalog.prepare([assigned(2, "b")])
+        stage.catalog.publish(table(2, a={"1": "d"}))
+        await turns()
+        stage.catalog.publish(table(3, a={"1": "d"}, b={"1": "d"}))
+        stage.ask(model="b")
+        assert stage.retired == []
+
+    staged(scene)
+
+
+def test_what_is_held_is_not_loaded_again() -> None:
+    async def scene(stage: Stage) -> int:
+        await stage.catalog.prepare([assigned(1)])
+        await stage.catalog.prepare([assigned(1)])
+        return stage.opens
+
+    assert staged(scene) == 1
+
+
+# what cannot be loaded
+
+
+def refuses(stage: Stage) -> None:
+    """Have it refuse the digests that begin with `bad`."""
+
+    async def opening(one: Assigned) -> None:
+        if one.proof.digest.startswith("bad"):
+            raise RuntimeError("it is\n broken")
+
+    stage.opening = opening
+
+
+def test_what_cannot_be_loaded_is_refused_by_digest_and_harms_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        refuses(stage)
+        refused = await stage.catalog.prepare([assigned(1, "a", digest="bad"), assigned(2, "b")])
+        assert refused == {"bad": "it is broken"}
+        stage.catalog.publish(table(1, b={"1": "d"}))
+        stage.ask(model="b")
+
+    staged(scene)
+    (record,) = caplog.records
+    assert record.message == "a version 1 cannot be loaded: it is broken"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError(), ValueError("")])
+def test_whatever_a_load_raises_is_a_refusal_with_a_reason(error: Exception) -> None:
+    async def scene(stage: Stage) -> dict[str, str]:
+        async def opening(one: Assigned) -> None:
+            raise error
+
+        stage.opening = opening
+        return await stage.catalog.prepare([assigned(1)])
+
+    assert staged(scene) == {"d": type(error).__name__}
+
+
+def test_a_table_that_names_what_was_refused_tells_callers_why() -> None:
+    async def scene(stage: Stage) -> None:
+        refuses(stage)
+        await stage.catalog.prepare(
+            [assigned(1, version="1"), assigned(2, version="2", digest="bad")]
+        )
+        stage.catalog.publish(table(1, m={"1": "d", "2": "bad"}))
+        stage.ask(version="1")
+        for version in ("2", None):
+            with pytest.raises(NotReady, match="it is broken"):
+                stage.ask(version=version)
+        stage.catalog.publish(table(2, m={"1": "d"}))
+        with pytest.raises(UnknownVersion):
+            stage.ask(version="2")
+        await turns()
+        assert stage.retired == [2]  # its row is free, though it was never written
+
+    staged(scene)
+
+
+def test_a_table_that_names_what_nobody_prepared_is_no_error() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.catalog.publish(table(1, m={"1": "d"}))
+        with pytest.raises(NotReady, match="not loaded in this replica"):
+            stage.ask()
+
+    staged(scene)
+
+
+def test_what_is_known_and_not_served_is_said_as_the_table_says_it() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.catalog.publish(Table(1, {"m": Entry(None, {}, {"1": "it was quarantined"})}))
+        with pytest.raises(NotReady, match="it was quarantined"):
+            stage.ask(version="1")
+
+    staged(scene)
+
+
+def test_a_refused_version_may_be_tried_again() -> None:
+    async def scene(stage: Stage) -> None:
+        refuses(stage)
+        assert await stage.catalog.prepare([assigned(1, digest="bad")])
+        stage.opening = at_once
+        assert await stage.catalog.prepare([assigned(1, digest="bad")]) == {}
+        stage.catalog.publish(table(1, m={"1": "bad"}))
+        stage.ask()
+
+    staged(scene)
+
+
+def test_a_reload_that_fails_leaves_the_version_as_it_was() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1, digest="bad"))
+        refuses(stage)
+        assert await stage.catalog.prepare([assigned(2, digest="bad")])
+        stage.catalog.publish(table(2, m={"1": "bad"}))
+        stage.ask()
+        await turns()
+        assert stage.served_by() == {1: 1}
+        assert stage.retired == [2]
+
+    staged(scene)
+
+
+# forgetting
+
+
+def test_what_is_forgotten_is_closed_and_final() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.catalog.prepare([assigned(1)])
+        stage.catalog.forget([1])
+        await turns()
+        assert stage.retired == [1]
+        stage.catalog.publish(table(1, m={"1": "d"}))
+        with pytest.raises(NotReady):
+            stage.ask()
+
+    staged(scene)
+
+
+def test_what_was_never_held_is_final_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        refuses(stage)
+        await stage.catalog.prepare([assigned(1, digest="bad")])
+        stage.catalog.forget([1, 7])
+        await turns()
+        assert sorted(stage.retired) == [1, 7]
+
+    staged(scene)
+
+
+def test_what_callers_are_served_by_is_not_forgotten() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+        stage.catalog.forget([1])
+        await turns()
+        assert stage.retired == []
+        stage.ask()
+
+    staged(scene)
+
+
+def test_what_is_forgotten_while_it_loads_is_never_held() -> None:
+    async def scene(stage: Stage) -> None:
+        async def opening(one: Assigned) -> None:
+            await asyncio.sleep(5.0)
+
+        stage.opening = opening
+        preparing = asyncio.create_task(stage.catalog.prepare([assigned(1)]))
+        await asyncio.sleep(1.0)
+        stage.catalog.forget([1])
+        assert await preparing == {"d": "it was forgotten while it was loaded"}
+        await turns()
+        assert set(stage.retired) == {1}
+        stage.catalog.publish(table(1, m={"1": "d"}))
+        with pytest.raises(NotReady):
+            stage.ask()
+
+    staged(scene)
+
+
+# the end
+
+
+def test_leaving_answers_what_was_accepted_and_refuses_the_rest() -> None:
+    async def scene(stage: Stage) -> tuple[object, object]:
+        async with stage.catalog:
+            await serve(stage, assigned(1))
+            call = stage.ask(1.0)
+            await turns()
+        return answer_of(call), answer_of(stage.ask())
+
+    assert staged(scene, cost_s=3.0) == ([2.0], Draining)
+
+
+def test_all_versions_have_one_end() -> None:
+    """Their executions hang, and two drains of 30 s would take 60."""
+
+    async def scene(stage: Stage) -> float:
+        async with stage.catalog:
+            await serve(stage, assigned(1, "a"), assigned(2, "b"))
+            calls = [stage.ask(model="a"), stage.ask(model="b")]
+            await turns()
+        assert [answer_of(call) for call in calls] == [Draining, Draining]
+        assert stage.retired == [1, 2]
+        return asyncio.get_running_loop().time()
+
+    assert staged(scene, cost_s=1e6) == 30.0
+
+
+def test_a_hurried_end_comes_sooner_for_all_that_still_runs() -> None:
+    async def scene(stage: Stage) -> float:
+        async with stage.catalog:
+            await serve(stage, assigned(1, "a"), assigned(2, "b"))
+            stage.ask(model="a")
+            stage.ask(model="b")
+            await turns()
+            stage.catalog.publish(table(2, b={"1": "d"}))  # one is leaving already
+            stage.drain.begin()
+            asyncio.get_running_loop().call_later(4.0, stage.drain.cut_short)
+        return asyncio.get_running_loop().time()
+
+    assert staged(scene, cost_s=1e6) == 4.0
+
+
+def test_a_version_that_does_not_close_in_order_is_final_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+
+        async def fail() -> None:
+            raise RuntimeError("odd")
+
+        stage.stacks[1].push_async_callback(fail)
+        stage.catalog.publish(table(2))
+        await turns()
+        assert stage.retired == [1]
+
+    with caplog.at_level(logging.ERROR):
+        staged(scene)
+    assert "did not close in order" in caplog.text
+
+
+# what the data port reads
+
+
+def test_a_served_version_knows_where_it_came_from() -> None:
+    async def scene(stage: Stage) -> None:
+        await serve(stage, assigned(1))
+        version = stage.flow.find("m", None)
+        assert stage.catalog.found(version) == assigned(1).proof.found
+        stage.catalog.publish(table(2))
+        with pytest.raises(KeyError):
+            stage.catalog.found(version)
+
+    staged(scene)

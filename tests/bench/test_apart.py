@@ -1,0 +1,25 @@
+import pytest
+
+from bench.apart import ALLOCATOR, ApartFailed, apart, told
+from gateway.supervise import replica
+
+
+def test_a_measurement_apart_runs_under_the_allocator_of_a_replica() -> None:
+    assert vars(replica)["_ALLOCATOR"] == ALLOCATOR
+
+
+@pytest.mark.slow
+def test_what_is_measured_apart_comes_back() -> None:
+    assert set(told("bench.lookup", ["--models", "2", "3"], None)) == {"2", "3"}
+
+
+def test_a_process_that_says_nothing_is_told_by_its_end() -> None:
+    with pytest.raises(ApartFailed, match=r"bench\.nothing ended with 1"):
+        told("bench.nothing", [], None)
+
+
+def test_a_process_ends_with_its_block() -> None:
+    with apart("http.server", ["0"], None) as process:
+        inner = vars(process)["_process"]
+        assert inner.poll() is None
+    assert inner.poll() is not None

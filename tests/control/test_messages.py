@@ -1,0 +1,180 @@
+"""Every message comes out as it went in, whatever its fields hold; nothing else is one."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.control.messages import (
+    TO_REPLICA,
+    TO_SUPERVISOR,
+    Accept,
+    Accepting,
+    Ask,
+    Assigned,
+    Drain,
+    Entry,
+    Forget,
+    Hello,
+    Prepare,
+    Prepared,
+    Publish,
+    Published,
+    Release,
+    Released,
+    Reply,
+    Retire,
+    Retired,
+    Started,
+    Table,
+    ToReplica,
+    ToSupervisor,
+    Withdraw,
+)
+from gateway.repository.settings import ModelSettings
+from tests.control.test_trial import PROOF, SETTINGS
+
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(max_size=8),
+    bool: st.booleans(),
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    types.NoneType: st.none(),
+    Path: st.text("ab/. ", max_size=8).map(Path),
+}
+
+
+def anything(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a type, drawn field by field: one that has a default is drawn as well."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{one.name: anything(hints[one.name]) for one in fields(kind)})
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return st.sampled_from(parts)
+    if get_origin(kind) is tuple:
+        return st.lists(anything(parts[0]), max_size=2).map(tuple)
+    if get_origin(kind) is Mapping:
+        return st.dictionaries(anything(parts[0]), anything(parts[1]), max_size=2)
+    return st.one_of([anything(part) for part in parts])  # a union
+
+
+def through_replica(message: ToReplica) -> ToReplica:
+    """What a replica reads of a message."""
+    line = TO_REPLICA.dump_json(message)
+    assert b"\n" not in line  # it is a line
+    return TO_REPLICA.validate_json(line)
+
+
+def through_supervisor(message: ToSupervisor) -> ToSupervisor:
+    """What the supervisor reads of a message."""
+    line = TO_SUPERVISOR.dump_json(message)
+    assert b"\n" not in line
+    return TO_SUPERVISOR.validate_json(line)
+
+
+@given(anything(ToReplica))
+def test_whatever_a_replica_is_told_is_what_it_reads(message: ToReplica) -> None:
+    assert through_replica(message) == message
+
+
+@given(anything(ToSupervisor))
+def test_whatever_a_replica_says_is_what_is_read(message: ToSupervisor) -> None:
+    assert through_supervisor(message) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Hello(0, 2, "{}"),
+        Prepare(1, ()),
+        Forget((1, 2)),
+        Publish(Table(0)),
+        Accept(1),
+        Release(1),
+        Withdraw(),
+        Retire(1.5),
+        Drain(0),
+        Reply(1, "{}"),
+        Reply(1, "there is none", "unknown_model"),
+    ],
+)
+def test_each_kind_keeps_its_kind_on_the_way_to_a_replica(message: ToReplica) -> None:
+    read = through_replica(message)
+    assert (type(read), read) == (type(message), message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Started(1),
+        Prepared(1),
+        Prepared(1, {"aa": "no memory"}),
+        Published(1),
+        Retired((1,)),
+        Accepting(0),
+        Released(0),
+        Ask(1, "statistics"),
+        Ask(1, "load", "m", "1", '{"parameters": {}}'),
+    ],
+)
+def test_each_kind_keeps_its_kind_on_the_way_to_the_supervisor(message: ToSupervisor) -> None:
+    read = through_supervisor(message)
+    assert (type(read), read) == (type(message), message)
+
+
+@pytest.mark.parametrize("settings", [ModelSettings(), SETTINGS], ids=["empty", "full"])
+def test_a_version_brings_all_that_it_declares(settings: ModelSettings) -> None:
+    version = Assigned(replace(PROOF, found=replace(PROOF.found, settings=settings)), 7)
+    read = through_replica(Prepare(1, (version,)))
+    assert isinstance(read, Prepare)
+    assert read.versions == (version,)
+    assert read.versions[0].proof.found.settings == settings
+
+
+def test_a_table_of_a_thousand_models_is_one_line_in_their_order() -> None:
+    models = {
+        f"model-{number}": Entry("2", {"1": f"{number:064x}", "2": "b" * 64}, {"3": "no 'x'\n"})
+        for number in range(1000)
+    }
+    read = through_replica(Publish(Table(9, models)))
+    assert isinstance(read, Publish)
+    assert read.table == Table(9, models)
+    assert list(read.table.models) == list(models)
+    assert list(read.table.models["model-0"].served) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind": "nonsense"}',
+        b"{}",
+        b"null",
+        b"[]",
+        b"",
+        b"{",
+        b'{"kind": "accept"}',
+        b'{"kind": "accept", "slot": "first"}',
+        b'{"kind": "accepting"}',
+        b'{"kind": "ask", "ticket": 1, "about": "the weather"}',
+    ],
+)
+def test_what_is_no_message_is_refused_by_both(line: bytes) -> None:
+    for adapter in (TO_REPLICA, TO_SUPERVISOR):
+        with pytest.raises(ValidationError):
+            adapter.validate_json(line)
+
+
+def test_neither_side_takes_the_others_words_for_its_own() -> None:
+    with pytest.raises(ValidationError):
+        TO_REPLICA.validate_json(TO_SUPERVISOR.dump_json(Started(1)))
+    with pytest.raises(ValidationError):
+        TO_SUPERVISOR.validate_json(TO_REPLICA.dump_json(Withdraw()))

@@ -1,0 +1,164 @@
+"""Replicas that die, hang and are replaced: callers of the others notice nothing."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.traffic import traffic
+from tests.server import WATCHDOG_S, Server, infer, serving, tensor
+from tests.zoo import write_few
+
+pytestmark = pytest.mark.slow
+
+ASK = infer("echo", tensor("x", "FP32", [1, 4], [1, 2, 3, 4]))
+CALLERS = 16
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, replicas=2, drain_timeout_s=5) as running:
+        yield running
+
+
+def test_a_killed_replica_takes_at_most_its_own_calls_with_it_twice(server: Server) -> None:
+    """New connections to its slot are served by the other, and wait for nobody."""
+    with traffic(server.port, ASK, CALLERS) as tally:
+        for turn in range(2):
+            victim = server.replicas()[turn]
+            failed = len(tally.failures)
+            os.kill(victim["pid"], signal.SIGKILL)
+            server.wait_for_replicas(2, without={victim["pid"]})
+            tally.wait_for_more(20 * CALLERS)
+            assert len(tally.failures) - failed <= CALLERS
+            assert not [what for what in tally.failures if what.startswith("connect")]
+        for _ in range(4 * CALLERS):  # both slots' queues are read
+            assert server.ask(ASK).status == 200
+    assert set(tally.answers) == {200}
+    assert len(tally.bodies) == 1
+
+
+def test_a_killed_replica_strands_no_connection_that_waits_in_its_queue(server: Server) -> None:
+    """Nobody sent a byte to it, so nobody may notice: each is accepted by somebody else."""
+    victim = server.replicas()[0]
+    os.kill(victim["pid"], signal.SIGSTOP)
+    with server.connections(64) as wires:
+        # about half of them queue where nobody accepts any more
+        os.kill(victim["pid"], signal.SIGKILL)
+        for wire in wires:
+            assert wire.ask(ASK).status == 200
+
+
+def test_the_only_replica_may_die_and_connections_wait_for_its_successor(tmp_path: Path) -> None:
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, replicas=1) as server:
+        for _ in range(2):
+            os.kill(server.replicas()[0]["pid"], signal.SIGKILL)
+            with server.connections(8) as wires:
+                for wire in wires:
+                    assert wire.ask(ASK).status == 200
+
+
+def test_a_stopped_replica_is_killed_and_replaced_and_the_other_serves_its_slot(
+    server: Server,
+) -> None:
+    with traffic(server.port, ASK, CALLERS) as tally:
+        victim = server.replicas()[0]
+        os.kill(victim["pid"], signal.SIGSTOP)
+        server.wait_for_replicas(2, without={victim["pid"]})
+        tally.wait_for_more(20 * CALLERS)
+        assert len(tally.failures) <= CALLERS
+    assert set(tally.answers) == {200}
+    [row] = [row for row in server.index() if row["name"] == "echo"]
+    assert row["state"] == "READY"  # a process that somebody stopped accuses no model
+
+
+def test_twenty_replacements_under_load_fail_no_request(server: Server) -> None:
+    with traffic(server.port, ASK, CALLERS) as tally:
+        for _ in range(20):
+            before = {one["pid"] for one in server.replicas() if one["state"] == "serving"}
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_replicas(2, without=before)
+            tally.wait_for_more(CALLERS)
+    assert tally.failures == []
+    assert set(tally.answers) == {200}
+    assert len(tally.bodies) == 1
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["running", "stopped"])
+def test_no_replica_survives_its_supervisor(tmp_path: Path, *, is_stopped: bool) -> None:
+    """Those that can hear it drain; one that cannot is ended by the kernel."""
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, replicas=2, drain_timeout_s=1) as server:
+        pids = [one["pid"] for one in server.replicas()]
+        handles = [os.pidfd_open(pid) for pid in pids]
+        if is_stopped:
+            os.kill(pids[0], signal.SIGSTOP)
+        server.process.kill()
+        try:
+            for handle in handles:
+                assert select.select([handle], [], [], WATCHDOG_S)[0], "an orphan lives"
+        finally:
+            for handle in handles:
+                os.close(handle)
+        assert server.refuses_connections()
+
+
+def test_calls_in_flight_are_answered_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    models = write_few(tmp_path / "models")
+    slow = infer("patient", tensor("x", "INT64", [1], [100_000]))
+    with (
+        serving(models, tmp_path, replicas=1, default_deadline_s=60) as server,
+        server.connect() as wire,
+    ):
+        wire.send(slow)
+        assert server.ask(ASK).status == 200  # read after the slow one was
+        server.process.kill()
+        assert wire.answer().status == 200
+
+
+def _counters(text: str) -> dict[str, float]:
+    """Every counter and histogram cell of a scrape, by its line."""
+    found = {}
+    for line in text.splitlines():
+        series, _, value = line.rpartition(" ")
+        name = series.partition("{")[0]
+        if not line.startswith("#") and name.endswith(("_total", "_bucket", "_count", "_sum")):
+            found[series] = float(value)
+    return found
+
+
+def test_no_counter_ever_goes_back_while_replicas_come_and_go(tmp_path: Path) -> None:
+    """A hundred processes are replaced, some of them killed, between and during scrapes."""
+    models = write_few(tmp_path / "models")
+    with (
+        serving(models, tmp_path, replicas=4, drain_timeout_s=2) as server,
+        traffic(server.port, ASK, 4) as tally,
+        server.admin() as admin,
+    ):
+        before = _counters(admin.get("/metrics").text)
+        seen = {one["pid"] for one in server.replicas()}
+        turn, latest = 0, time.monotonic() + 20 * WATCHDOG_S
+        while len(seen) < 104:
+            assert time.monotonic() < latest, f"{len(seen)} processes so far"
+            serving_now = {one["pid"] for one in server.replicas() if one["state"] == "serving"}
+            if serving_now <= seen and len(serving_now) == 4:
+                turn += 1
+                seen |= serving_now
+                if turn % 10 == 0:
+                    os.kill(min(serving_now), signal.SIGKILL)
+                else:
+                    server.process.send_signal(signal.SIGHUP)
+            seen |= {one["pid"] for one in server.replicas()}
+            after = _counters(admin.get("/metrics").text)
+            backward = {k: (v, after.get(k)) for k, v in before.items() if after.get(k, -1.0) < v}
+            assert not backward
+            before = after
+        ours = 'gateway_inference_requests_total{model="echo"'
+        total = sum(v for k, v in before.items() if k.startswith(ours) and '"success"' in k)
+        assert total <= sum(tally.answers.values()) + len(tally.failures)

@@ -1,0 +1,223 @@
+"""Hand-written doubles of the inventory's three neighbours, and a repository to play with.
+
+Job    a prover that hashes, a fleet that remembers, a ledger that counts: each keeps the
+       promises of what it stands for, and asserts those that it relies on.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.config.model import parse_model
+from gateway.control.messages import Assigned, Table
+from gateway.core.costs import Cost, Placement
+from gateway.repository.proof import Found, Proof
+from gateway.supervise.inventory import Inventory, Policy
+from gateway.supervise.ledger import LedgerFull
+from gateway.supervise.prover import Unproven
+from gateway.types import Signature
+from tests.clock import play
+
+T = TypeVar("T")
+
+
+class FakeProver:
+    """Proves whatever does not say `bad`; a digest is what the file says and is set to."""
+
+    def __init__(self) -> None:
+        self.proved: list[tuple[str, str]] = []
+        self.gate: asyncio.Event | None = None
+
+    async def prove(self, found: Found) -> Proof:
+        self.proved.append((found.model, found.version))
+        await (self.gate.wait() if self.gate else asyncio.sleep(0))
+        text = found.onnx.read_text() if found.onnx.is_file() else "bad: no file"
+        if text.startswith("bad"):
+            raise Unproven(text)
+        rows = found.settings.batching.max_batch_size
+        signature = Signature((), (), rows)
+        placement = Placement("heavy" not in text, max(rows, 1))
+        return Proof(found, digest_of(text, rows), signature, Cost(1e-6, 1e-6), placement)
+
+
+def digest_of(text: str, rows: int = 0) -> str:
+    return sha256(f"{text} {rows}".encode()).hexdigest()[:8]
+
+
+class FakeLedger:
+    def __init__(self, most: int = 1000) -> None:
+        self.rows: dict[int, tuple[str, str, str]] = {}
+        self.most = most
+        self._next = 0
+
+    def assign(self, model: str, version: str, digest: str) -> int:
+        if len(self.rows) >= self.most:
+            raise LedgerFull("all telemetry rows are taken")
+        self._next += 1
+        self.rows[self._next] = model, version, digest
+        return self._next
+
+    def retire(self, row: int) -> None:
+        del self.rows[row]  # a row is taken back once
+
+
+class FakeFleet:
+    """Replicas that load what is not in `refuses`, and remember every table."""
+
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger = ledger
+        self.held: dict[int, Assigned] = {}  # what replicas hold, by row
+        self._named: set[int] = set()  # rows that were in a table
+        self._forgotten: set[int] = set()
+        self.tables: list[Table] = [Table(0)]
+        self.refuses: dict[str, str] = {}
+        self.gate: asyncio.Event | None = None
+        self.publish_gate: asyncio.Event | None = None
+
+    async def prepare(self, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
+        for one in versions:
+            assert self._ledger.rows[one.row][2] == one.proof.digest
+            assert one.row not in self.held
+            self.held[one.row] = one
+        await (self.gate.wait() if self.gate else asyncio.sleep(0))
+        digests = {one.proof.digest for one in versions}
+        refused = {digest: why for digest, why in self.refuses.items() if digest in digests}
+        self.forget([one.row for one in versions if one.proof.digest in refused])
+        return refused
+
+    def forget(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            assert row not in self._forgotten, "its next owner's row could be hit"
+            self._forgotten.add(row)
+            assert row not in self._named
+            del self.held[row]
+
+    async def publish(self, table: Table) -> None:
+        assert table.revision >= self.tables[-1].revision
+        self.tables.append(table)
+        for name, entry in table.models.items():
+            for version, digest in entry.served.items():
+                (row,) = self.rows_of(name, version, digest)  # prepared, and nothing like it
+                self._named.add(row)
+        self._see_off(table)
+        await (self.publish_gate.wait() if self.publish_gate else asyncio.sleep(0))
+
+    def rows_of(self, model: str, version: str, digest: str) -> list[int]:
+        """Return the rows that replicas hold of a version and the ledger knows."""
+        return [row for row in self.held if self._ledger.rows.get(row) == (model, version, digest)]
+
+    def _see_off(self, table: Table) -> None:
+        for row in self._named & self.held.keys():
+            found, digest = self.held[row].proof.found, self.held[row].proof.digest
+            entry = table.models.get(found.model)
+            if entry is None or entry.served.get(found.version) != digest:
+                del self.held[row]
+
+    @property
+    def table(self) -> Table:
+        return self.tables[-1]
+
+
+@dataclass
+class Stock:
+    """An inventory over a folder, with its neighbours."""
+
+    root: Path
+    policy: Policy = field(default_factory=Policy)
+    most_rows: int = 1000
+
+    def __post_init__(self) -> None:
+        self.prover = FakeProver()
+        self.ledger = FakeLedger(self.most_rows)
+        self.fleet = FakeFleet(self.ledger)
+        self.inventory = Inventory(
+            self.root, parse_model, self.policy, self.prover, self.fleet, self.ledger
+        )
+        self.inventory.off_loop = at_once
+
+    def put(self, model: str, version: str, text: str, toml: str | None = None) -> None:
+        folder = self.root / model / version
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "model.onnx"
+        file.unlink(missing_ok=True)  # a new inode: a stamp cannot miss it
+        file.write_text(text)
+        if toml is not None:
+            (folder / "model.toml").write_text(toml)
+
+    def take(self, model: str, version: str) -> None:
+        folder = self.root / model / version
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+    def states(self) -> dict[str, str]:
+        """Return the states by "model/version"."""
+        return {f"{one.model}/{one.version}": one.state for one in self.inventory.views()}
+
+    def reason(self, model: str, version: str) -> str:
+        (found,) = (
+            row["reason"]
+            for row in self.inventory.index(ready=False)
+            if (row["name"], row["version"]) == (model, version)
+        )
+        return found
+
+    def served(self) -> dict[str, str]:
+        """Return the digests that callers reach, by "model/version", as the fleet was told."""
+        return {
+            f"{name}/{version}": digest
+            for name, entry in self.fleet.table.models.items()
+            for version, digest in entry.served.items()
+        }
+
+    def default(self, model: str) -> str | None:
+        return self.fleet.table.models[model].default
+
+    def check(self) -> None:
+        """Assert what is true whenever no order is under way."""
+        table = self.inventory.table()
+        views = self.inventory.views()
+        assert self.fleet.table == table
+        ready = {(v.model, v.version): v.digest for v in views if v.state == "READY"}
+        assert ready == {
+            (name, version): digest
+            for name, entry in table.models.items()
+            for version, digest in entry.served.items()
+        }
+        assert {(v.model, v.version) for v in views} == {
+            (name, version)
+            for name, entry in table.models.items()
+            for version in (*entry.served, *entry.unready)
+        }
+        assigned = self.inventory.assigned()
+        rows = {one.row: one.proof.digest for one in assigned}
+        assert len(rows) == len(assigned) == len(ready)
+        assert {row: key[2] for row, key in self.ledger.rows.items()} == rows
+        assert self.fleet.held.keys() == rows.keys()
+
+
+async def at_once(blocking: Callable[..., T], *arguments: Any) -> T:
+    """Stand in for a thread: one could not wake a loop whose clock jumps."""
+    await asyncio.sleep(0)
+    return blocking(*arguments)
+
+
+def during(stock: Stock, scene: Callable[[], Coroutine[Any, Any, T]], *, start: bool = True) -> T:
+    """Play a scene while the inventory is open, started unless told otherwise."""
+
+    async def whole() -> T:
+        async with stock.inventory:
+            if start:
+                await stock.inventory.start()
+            return await scene()
+
+    return play(whole)
+
+
+async def settle() -> None:
+    """Let everybody come to rest."""
+    for _ in range(20):
+        await asyncio.sleep(0)
