@@ -54,8 +54,7 @@ class Catalog:
     """What is held, by telemetry row.
 
     Mutable state: `_held`, the rows that the table names (`_named`) and where their
-    versions came from (`_found`), those being opened (`_opening`), those being closed
-    (`_leaving`).
+    versions came from (`_found`), those being closed (`_leaving`).
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class Catalog:
         self._held: dict[int, _Held] = {}
         self._named: frozenset[int] = frozenset()
         self._found: dict[Version, Found] = {}
-        self._opening: dict[int, Assigned] = {}
         self._leaving: dict[asyncio.Task[None], _Held] = {}
 
     async def __aenter__(self) -> Self:
@@ -133,12 +131,11 @@ class Catalog:
         self._see_off([self._held.pop(row) for row in sorted(left)])
 
     def forget(self, rows: Iterable[int]) -> None:
-        """Drop what was prepared and is in no table."""
+        """Drop what was prepared and is in no table; not while it is being prepared."""
         unheld = []
         for row in rows:
             if row in self._named:
                 continue  # a table that came later wants it after all
-            self._opening.pop(row, None)
             held = self._held.pop(row, None)
             if held is None:
                 unheld.append(row)
@@ -153,7 +150,6 @@ class Catalog:
         held = self._held.get(row)
         if held is not None and held.opened is not None:
             return ""
-        self._opening[row] = assigned
         opened, reason = None, ""
         try:
             opened = await self._open(assigned)
@@ -161,12 +157,8 @@ class Catalog:
             reason = _reason(error)
             found = assigned.proof.found
             _log.warning("%s version %s cannot be loaded: %s", found.model, found.version, reason)
-        made = _Held(assigned, opened, reason)
-        if self._opening.pop(row, None) is not assigned:
-            self._see_off([made])
-            return "it was forgotten while it was loaded"
         self._held.pop(row, None)
-        self._held[row] = made
+        self._held[row] = _Held(assigned, opened, reason)
         return reason
 
     def _see_off(self, left: Iterable[_Held]) -> None:

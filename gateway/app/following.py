@@ -4,7 +4,7 @@ Job    turn messages into acts of the catalog and the server.
 Life   `follow` runs until the channel ends; the supervisor is gone then, and so are we:
        everything is drained, and nobody renews the deadman any more.
 Never  serves a prediction; lets one message wait for another, except that versions are
-       prepared one after another.
+       prepared, and forgotten, one after another.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Follower:
         self._line = line
         self._catalog = catalog
         self._server = server
-        self._wanted: asyncio.Queue[Prepare] = asyncio.Queue()
+        self._wanted: asyncio.Queue[Prepare | Forget] = asyncio.Queue()
         self._has_published = False
 
     async def follow(self) -> None:
@@ -89,18 +89,19 @@ class Follower:
     async def _prepare(self) -> None:
         while True:
             asked = await self._wanted.get()
+            if isinstance(asked, Forget):  # in its turn: it may be about what is loaded just now
+                self._catalog.forget(asked.rows)
+                continue
             refused = await self._catalog.prepare(asked.versions)
             self._line.say(Prepared(asked.ticket, refused))
 
     async def _obey(self, message: ToReplica) -> None:
         server = self._server
         match message:
-            case Prepare():
+            case Prepare() | Forget():
                 self._wanted.put_nowait(message)
             case Publish():
                 self._publish(message)
-            case Forget():
-                self._catalog.forget(message.rows)
             case Accept():
                 await self._accept(message.slot)
             case Release():
@@ -129,8 +130,9 @@ class Follower:
             accepts = await self._server.accept(slot)
         except OSError:
             _log.exception("cannot accept connections from slot %d", slot)
-            accepts = False
-        if accepts:  # unanswered, the supervisor waits, until we end or are replaced
+            self._line.say(Accepting(slot, accepts=False))
+            return
+        if accepts:  # unanswered, the supervisor waits until we end
             self._line.say(Accepting(slot))
 
 

@@ -9,8 +9,8 @@ The supervisor starts a conversation with Hello; the replica answers Started. Th
     Prepare  -> Prepared    the versions are loaded and warm, or refused, unseen by callers
     Publish  -> Published   from now on callers are answered by this table
              -> Retired     later: versions no longer in it are closed, their rows are final
-    Forget                  what was prepared, and will never be published, is dropped
-    Accept   -> Accepting   take connections from that slot's socket
+    Forget   -> Retired     what was prepared, and will never be published, is dropped
+    Accept   -> Accepting   take connections from that slot's socket; who ends does not answer
     Release  -> Released    take no more from it; what was taken is served on
              -> Released    unasked, for its own slot: it was told by a signal to end
     Withdraw                fail readiness, ask callers to leave, serve on
@@ -92,7 +92,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """These rows were prepared and are in no table: some other replica refused them."""
+    """These rows are in no table; the replica prepared them before, or never heard of them."""
 
     rows: tuple[int, ...]
     kind: Literal["forget"] = "forget"
@@ -126,7 +126,10 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Accepting:
+    """`accepts` False: it cannot, for want of descriptors say."""
+
     slot: int
+    accepts: bool = True
     kind: Literal["accepting"] = "accepting"
 
 

@@ -11,8 +11,8 @@ Never  knows a file, a process or a clock.
        |                                     v
        +------------- Unloaded --------- Unloading
 
-A version that is being reloaded is ready all the while. One that is lost or quarantined
-is unavailable at once; if a load was under way, that load goes on. One that an operator
+A version that is being reloaded is ready all the while. One that is quarantined is
+unavailable at once; if a load was under way, that load goes on. One that an operator
 took out stays so whatever is found on disk; a quarantine ends with a load or an unload.
 """
 
@@ -25,7 +25,7 @@ class Cause(Enum):
 
     UNASKED = "unasked"  # nobody wanted it yet
     UNLOADED = "unloaded"  # somebody wanted it gone
-    FAILED = "failed"  # it was refused somewhere, or lost
+    FAILED = "failed"  # it was refused somewhere
     QUARANTINED = "quarantined"  # it killed who executed it
 
 
@@ -97,20 +97,13 @@ class Unloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """A replica cannot load what was ready."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Quarantined:
     """It was executing whenever replicas died."""
 
     reason: str
 
 
-Event = Load | Loaded | Refused | Unload | Unloaded | Lost | Quarantined
+Event = Load | Loaded | Refused | Unload | Unloaded | Quarantined
 
 
 class Illegal(Exception):
@@ -140,16 +133,11 @@ def after(state: State, event: Event) -> State:
             return Unloading()
         case Unloading(), Unloaded(cause, reason):
             return Unavailable(cause, reason)
-        case ((Ready() | Reloading()), (Lost() | Quarantined())):
-            return _condemned(state, event)
+        case ((Ready() | Reloading()), Quarantined(reason)):
+            gone = Unavailable(Cause.QUARANTINED, reason)
+            return Loading(gone) if isinstance(state, Reloading) else gone
         case _:
             raise Illegal(f"{type(event).__name__} cannot happen to a version that is {state}")
-
-
-def _condemned(state: Ready | Reloading, event: Lost | Quarantined) -> State:
-    cause = Cause.QUARANTINED if isinstance(event, Quarantined) else Cause.FAILED
-    gone = Unavailable(cause, event.reason)
-    return Loading(gone) if isinstance(state, Reloading) else gone
 
 
 def _failed(cause: Cause, reason: str) -> Unavailable:

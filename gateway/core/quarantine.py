@@ -4,7 +4,7 @@ Job    deaths of replicas -> versions that must not be executed again.
 Life   a small frozen history; the supervisor holds one.
 Never  accuses a version of a death that somebody outside brought about.
 
-A death is evidence against every version that was executing at that moment: with one
+A death is evidence against every version that was executing or loading then: with one
 suspect it is proof enough of nothing, for replicas die of other things too; a second
 one under the same digest within the window condemns it. An innocent version is condemned
 only if it was executing beside the culprit both times; it waits for its operator, who
@@ -33,13 +33,13 @@ class Policy:
 class Death:
     """The end of a replica that was not told to end.
 
-    `code` is the exit status; negative: the signal. `was_killed` says that we did it, for
-    a stale heartbeat; `was_stopped` that it was found stopped then; `is_oom` that the
-    kernel killed somebody for memory meanwhile.
+    `code` is the exit status; negative: the signal. `was_silent` says that we killed it
+    because it hung; `was_stopped` that it was found stopped then; `is_oom` that the kernel
+    killed somebody for memory meanwhile.
     """
 
     code: int
-    was_killed: bool = False
+    was_silent: bool = False
     was_stopped: bool = False
     is_oom: bool = False
 
@@ -52,8 +52,8 @@ class History:
 
 
 def is_attributable(death: Death) -> bool:
-    """Say whether what was executing may have brought it about."""
-    if death.was_killed:
+    """Say whether what it was executing or loading may have brought it about."""
+    if death.was_silent:
         return not death.was_stopped  # else an operator, or a debugger, held it
     if death.code == -_SIGKILL:
         return death.is_oom

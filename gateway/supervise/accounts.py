@@ -31,9 +31,6 @@ Answer = Callable[[Ask], Awaitable[bytes]]
 class Condemning(Protocol):
     """Who acts on what the accounts find: the inventory."""
 
-    def lose(self, digest: str, reason: str) -> None:
-        """Serve a version no more, because a replica cannot load it."""
-
     def quarantine(self, digest: str, reason: str) -> bool:
         """Answer a version's calls with `not_ready`; say whether that is news."""
 
@@ -79,18 +76,15 @@ class Accounts:
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
 
-    def lost(self, digest: str, reason: str) -> None:
-        """Have a version that cannot be loaded any more served by nobody."""
-        self._inventory.lose(digest, reason)
-
     async def ended(self, replica: Replica, code: int) -> str:
         """Settle what the process wrote, and judge what it died of."""
-        suspects = self._ledger.executing(replica.memory)
+        loading = replica.loading()
+        suspects = {*loading, *self._ledger.executing(replica.memory)}
         self._ledger.detach(replica.memory)
         before, self._oom_kills = self._oom_kills, oom_kills()
         death = Death(
             code,
-            was_killed=replica.kill_reason is not None,
+            was_silent=replica.was_silent,
             was_stopped=replica.was_stopped,
             is_oom=self._oom_kills > before,
         )
@@ -101,7 +95,8 @@ class Accounts:
         if is_attributable(death) and not replica.was_told_to_end:
             self._history, condemned = judge(self._history, suspects, time.monotonic())
             for digest in condemned:
-                self._inventory.quarantine(digest, f"replicas that executed it died: {what}")
+                how = "loaded" if digest in loading else "executed"
+                self._inventory.quarantine(digest, f"replicas that {how} it died: {what}")
         return _word(code, death)
 
     async def _reply(self, replica: Replica, ask: Ask) -> None:
@@ -123,7 +118,7 @@ def _how(code: int, death: Death) -> str:
 
 
 def _word(code: int, death: Death) -> str:
-    if death.was_killed:
+    if death.was_silent:
         return "unresponsive"
     if code == -signal.SIGKILL:
         return "out_of_memory" if death.is_oom else "killed"

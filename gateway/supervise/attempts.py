@@ -39,7 +39,10 @@ class Fleet(Protocol):
         """Have callers answered by `table`; return when they are."""
 
     def forget(self, rows: Sequence[int]) -> None:
-        """Have every replica drop what was prepared and will be in no table."""
+        """Have every replica drop rows that will be in no table, and say that it did."""
+
+    def lacking(self) -> Mapping[str, str]:
+        """Return what some replica cannot load though it is served: reasons by digest."""
 
 
 class Ledger(Protocol):
@@ -65,7 +68,7 @@ class Attempt:
     proof: Proof | None = None
     assigned: Assigned | None = None
     is_same: bool = False
-    is_prepared: bool = False
+    is_forgotten: bool = False
     reason: str | None = None
 
     def take_place(self) -> tuple[int, ...]:
@@ -145,13 +148,11 @@ class Attempts:
         assigned = tuple(one.assigned for one in going if one.assigned is not None)
         if not assigned:
             return
-        for one in going:
-            one.is_prepared = True
         refused = await fleet.prepare(assigned)
         for one in going:
             assert one.proof is not None
             if one.proof.digest in refused:
-                one.is_prepared = False
+                one.is_forgotten = True  # the fleet has done it: twice could hit the next owner
                 one.reason = refused[one.proof.digest]
 
     def _fail(self, reason: str) -> None:
@@ -170,8 +171,8 @@ class Attempts:
                 reason = one.reason or f"given up because version {failed[0][0]} was refused"
                 register.step(one.known, Refused(reason))
         dropped = [one for one in self._all if one.assigned not in (None, one.known.assigned)]
-        # What the fleet refused it has dropped itself: twice could hit the row's next owner.
-        fleet.forget([one.assigned.row for one in dropped if one.assigned and one.is_prepared])
+        # Those too that nobody prepared: a row is free when every replica has said that it is.
+        fleet.forget([one.assigned.row for one in dropped if one.assigned and not one.is_forgotten])
         for one in dropped:
             if one.assigned is not None:
                 ledger.retire(one.assigned.row)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from gateway.core.lifecycle import Lost, Quarantined, Unload, Unloaded
+from gateway.core.lifecycle import Quarantined, Unload, Unloaded
 from gateway.supervise.attempts import Attempt, Attempts, Fleet, Ledger, Prover
 from gateway.supervise.register import Known, Register
 
@@ -79,7 +79,7 @@ class Changes:
             for row in rows:
                 self._ledger.retire(row)
 
-    def condemn(self, digest: str, event: Lost | Quarantined) -> bool:
+    def condemn(self, digest: str, event: Quarantined) -> bool:
         """Take out whatever has `digest`, at once; say whether anything had."""
         found = self._attempts is not None and self._attempts.condemn(digest, event.reason)
         for known in self._register:

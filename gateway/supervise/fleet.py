@@ -7,10 +7,9 @@ Never  loads a model or decides what is served: the inventory does.
 
 Theory of operation. One task per slot (`_keep`) lives for ever: whenever the slot is
 vacant it brings a replica up. Bringing up is: greet, have it prepare all that is served,
-publish the table, accept. A replica that stands is in `_standing`; whenever that changes,
-`_cover_slots` works out who accepts from the slots of those that are away, and tells the
-difference. So connections always have an acceptor while anybody lives, and while nobody
-does they wait in their slot's queue, which is ours.
+publish the table, accept. A replica that stands is in `_standing`, which has those that
+are away covered. So connections always have an acceptor while anybody lives, and while
+nobody does they wait in their slot's queue, which is ours.
 
 One task per process (`_see_through`) hears its end, whoever ended it, and accounts for it
 before its slot is vacant: so a version that kills is quarantined before the next start.
@@ -19,7 +18,9 @@ Replacing (settings, code, certificates) is the same with two processes in one s
 successor stands before the old one is retired, and the old one sees its connections off.
 
 `prepare` and `publish` reach every replica that was asked for the same before; one that
-is just coming up takes the fleet's own record, which both change before they wait.
+is just coming up takes the fleet's own record, which both change before they wait. What a
+new replica cannot load, though others serve it, it lacks, and tries again (loads.py); but
+it replaces nobody who has more.
 """
 
 import asyncio
@@ -31,25 +32,24 @@ from socket import socket
 from typing import Self
 
 from gateway.control.messages import (
-    Accept,
     Ask,
     Assigned,
     Drain,
     Forget,
     Hello,
-    Release,
     Released,
     Retire,
     Retired,
     Table,
     Withdraw,
 )
-from gateway.core.covering import changes, cover
 from gateway.core.restarts import Restarts, after_end
 from gateway.supervise.heartbeats import watch
+from gateway.supervise.loads import Loads
 from gateway.supervise.offer import Offer
 from gateway.supervise.overseer import Overseer, Policy, ReplicaView, Spawn
 from gateway.supervise.replica import Ended, Phase, Replica, unless_ended
+from gateway.supervise.standing import Standing
 
 _log = logging.getLogger(__name__)
 _GRACE_S = 2.0  # what a process may take beyond what it was told
@@ -58,9 +58,9 @@ _GRACE_S = 2.0  # what a process may take beyond what it was told
 class Fleet:
     """The processes that serve.
 
-    Mutable state: every live process (`_lives`), who stands in which slot (`_standing`)
-    and who covers which (`_covering`), slots without anybody (`_vacant`), those being
-    replaced (`_replacing`), and what is loaded and served (`_offer`).
+    Mutable state: `policy`, every live process (`_lives`), who stands where (`_standing`),
+    slots without anybody (`_vacant`), those being replaced (`_replacing`), who is mended
+    (`_mending`), and what is loaded and served (`_offer`).
     """
 
     def __init__(
@@ -70,23 +70,23 @@ class Fleet:
         overseer: Overseer,
         spawn: Spawn = Replica.spawn,
     ) -> None:
-        self._slots, self._policy, self._spawn = slots, policy, spawn
+        self._slots, self.policy, self._spawn = slots, policy, spawn
         self._overseer = overseer
+        self._offer = Offer()
+        self._loads = Loads(self._offer, lambda: self.policy.prepare_timeout_s)
         self._lives: dict[Replica, asyncio.Task[None]] = {}
-        self._standing: dict[int, Replica] = {}
-        self._covering: dict[int, int] = {}
+        self._standing = Standing(len(slots))
         self._vacant = [asyncio.Event() for _ in slots]
         self._replacing: set[int] = set()
         self._restarts = [Restarts() for _ in slots]
         self._ended: Counter[int] = Counter()
         self.reasons: Counter[str] = Counter()  # of ends, since the start
-        self._offer = Offer()
-        self._is_ending = False
+        self._mending: dict[Replica, asyncio.Task[None]] = {}
+        self._is_withdrawn = self._is_ending = False
         self._keepers: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> Self:
-        self._tasks = asyncio.TaskGroup()
-        await self._tasks.__aenter__()
+        self._tasks = await asyncio.TaskGroup().__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,9 +102,9 @@ class Fleet:
         """Bring up a replica in every slot; return when each stands or has failed once."""
         await asyncio.gather(*(self._bring_up(slot) for slot in range(len(self._slots))))
         keep = [self._tasks.create_task(self._keep(slot)) for slot in range(len(self._slots))]
-        self._keepers = (*keep, self._tasks.create_task(watch(self._lives, self._policy)))
+        self._keepers = (*keep, self._tasks.create_task(watch(self._lives, lambda: self.policy)))
         for slot, vacant in enumerate(self._vacant):
-            if slot not in self._standing:
+            if slot not in self._standing.by_slot:
                 vacant.set()
 
     def views(self) -> tuple[ReplicaView, ...]:
@@ -118,55 +118,57 @@ class Fleet:
 
     def is_served(self) -> bool:
         """Say whether somebody accepts connections."""
-        return bool(self._standing) and not self._is_ending
+        return bool(self._standing.by_slot) and not self._is_ending
 
     async def prepare(self, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
         """Have every replica load versions; return reasons by digest, none where all could.
 
-        What any of them refused is forgotten by all. Cancel: safe; what was loaded stays
-        until a table leaves it out.
+        What any of them refused, or died of, is forgotten by all. Cancel: safe; what was
+        loaded stays until a table leaves it out.
         """
         self._offer.add(versions)
         asked = [one for one in self._lives if one.is_prepared and one.phase is not Phase.RETIRING]
         refused: dict[str, str] = {}
-        for answer in await asyncio.gather(*(self._prepare(one, versions) for one in asked)):
+        for answer in await asyncio.gather(*(self._loads.load(one, versions) for one in asked)):
             refused.update(answer)
         self.forget([one.row for one in versions if one.proof.digest in refused])
+        if any(one.is_stuck for one in self._standing.by_slot.values()):
+            self._tasks.create_task(self._replace_stuck())
         return refused
 
     def forget(self, rows: Sequence[int]) -> None:
-        """Have versions that were prepared, and will not be published, dropped by all."""
+        """Have rows that no table will name dropped by all, whether they know them or not."""
         self._offer.forget(rows)
         for replica in self._lives if rows else ():
             replica.send(Forget(tuple(rows)))
 
+    def lacking(self) -> Mapping[str, str]:
+        """Return what is served and some replica cannot load: reasons by digest."""
+        return self._standing.lacking()
+
     async def publish(self, table: Table) -> None:
         """Have callers answered by `table`; return when every replica does."""
-        self._offer.publish(table)
+        left = self._offer.publish(table)
+        for replica in self._lives if left else ():
+            if not replica.is_published:  # no table will tell it, and it may hold them already
+                replica.send(Forget(left))
         asked = [one for one in self._lives if one.is_published and one.phase is not Phase.RETIRING]
         await asyncio.gather(*(unless_ended(one.publish(table)) for one in asked))
 
     async def replace(self) -> None:
         """Replace every replica, one by one, each after its successor stands."""
         for slot in range(len(self._slots)):
-            old = self._standing.get(slot)
-            if old is None or self._is_ending:
-                for one in self._lives:  # its next replica is a new one, if this one is none yet
-                    if one.slot == slot and one.phase is Phase.STARTING:
-                        one.kill("it was started with what is replaced now")
-                continue
-            self._replacing.add(slot)
-            successor = await self._bring_up(slot)
-            self._replacing.discard(slot)
-            if successor is not None and old.is_alive:
-                self._tasks.create_task(self._see_off(old))
-            elif slot not in self._standing:
-                self._vacant[slot].set()
+            await self._replace(slot)
 
     def withdraw(self) -> None:
-        """Have every replica fail its readiness and ask its callers to leave."""
+        """Have every replica, and those to come, fail readiness and ask their callers to leave."""
+        self._is_withdrawn = True
         for replica in self._lives:
             replica.send(Withdraw())
+
+    def start_no_more(self) -> None:
+        """Have nobody started from now on: the slots are about to be closed."""
+        self._is_ending = True
 
     async def drain(self, within_s: float) -> None:
         """End every replica in order, within so many seconds; kill what is left.
@@ -185,8 +187,6 @@ class Fleet:
         if self._lives:
             await asyncio.wait(tuple(self._lives.values()))
 
-    # one slot
-
     async def _keep(self, slot: int) -> None:
         """Bring up a replica whenever there is none."""
         while True:
@@ -196,11 +196,40 @@ class Fleet:
             await asyncio.sleep(delay_s)
             if self._is_ending:
                 return
-            if slot not in self._standing and await self._bring_up(slot) is None:
+            if slot not in self._standing.by_slot and await self._bring_up(slot) is None:
                 self._vacant[slot].set()
+
+    async def _replace(self, slot: int) -> None:
+        """Replace the replica of a slot, after those that it replaced have left."""
+        there = [one for one in self._lives if one.slot == slot]
+        leaving = [self._lives[one] for one in there if one.phase is Phase.RETIRING]
+        if leaving:  # or SIGHUP after SIGHUP would pile up processes with all their models
+            await asyncio.wait(leaving)
+        old = self._standing.by_slot.get(slot)
+        if old is None or self._is_ending:
+            for one in there:  # the slot's next replica is a new one, if this one is none yet
+                if one.phase is Phase.STARTING:
+                    one.kill("it was started with what is replaced now")
+            return
+        self._replacing.add(slot)
+        successor = await self._bring_up(slot)
+        self._replacing.discard(slot)
+        if successor is not None and old.is_alive:
+            self._tasks.create_task(self._see_off(old))
+        elif slot not in self._standing.by_slot:
+            self._vacant[slot].set()
+
+    async def _replace_stuck(self) -> None:
+        """Replace those whose loading thread does not come back; they serve meanwhile."""
+        for slot, replica in tuple(self._standing.by_slot.items()):
+            if replica.is_stuck and slot not in self._replacing:
+                _log.warning("replica %d is replaced: it hangs in a model it should load", slot)
+                await self._replace(slot)
 
     async def _bring_up(self, slot: int) -> Replica | None:
         """Start a process and return it when it stands; None where it did not come to that."""
+        if self._is_ending:
+            return None
         hello = Hello(slot, len(self._slots), self._overseer.settings())
         try:
             replica = await self._spawn(hello, self._slots, self._hear)
@@ -210,80 +239,51 @@ class Fleet:
         self._overseer.began(replica)
         life = self._lives[replica] = self._tasks.create_task(self._see_through(replica))
         try:
-            await replica.started()
-            await self._load_all(replica)
-            replica.is_published = True
-            await replica.publish(self._offer.table)
-            await replica.accept(slot)
-            if replica.phase is not Phase.STARTING:
-                raise Ended("a signal told it to end")
+            await self._introduce(replica)
         except Ended:
             await asyncio.wait([life])
             return None
-        self._stand(replica)
+        replica.phase = Phase.SERVING
+        self._standing.take(replica)
+        if replica.lacking:
+            self._mending[replica] = self._tasks.create_task(self._loads.mend(replica))
         return replica
+
+    async def _introduce(self, replica: Replica) -> None:
+        """Have a new process load, publish and accept. Raises: Ended, where it does not."""
+        await replica.started()
+        if self._is_withdrawn:
+            replica.send(Withdraw())
+        replica.is_prepared = True  # from now on it hears of others itself
+        replica.lacking = await self._loads.load(replica, self._offer.versions())
+        old = self._standing.by_slot.get(replica.slot)
+        if old is not None and replica.lacking.keys() - old.lacking.keys():
+            replica.kill("it cannot load all that its predecessor serves")
+        replica.is_published = True
+        await replica.publish(self._offer.table)
+        if not await replica.accept(replica.slot):
+            replica.kill("it cannot accept connections")
+        if replica.phase is not Phase.STARTING or not replica.is_alive:
+            raise Ended("it was told to end")
 
     def _hear(self, replica: Replica, message: Ask | Retired | Released) -> None:
         if not isinstance(message, Released):
             self._overseer.heard(replica, message)
         elif message.slot == replica.slot:
             replica.phase = Phase.RETIRING  # a signal told it to end
-            if self._vacate(replica):
+            if self._standing.leave(replica):
                 self._call_successor(replica.slot)
-
-    def _vacate(self, replica: Replica) -> bool:
-        """Have the slot of one that leaves covered; say whether it stood there."""
-        if self._standing.get(replica.slot) is not replica:
-            return False
-        del self._standing[replica.slot]
-        self._cover_slots()
-        return True
 
     def _call_successor(self, slot: int) -> None:
         if slot not in self._replacing:  # else there is one on its way
             self._vacant[slot].set()
 
-    async def _load_all(self, replica: Replica) -> None:
-        replica.is_prepared = True  # from now on it hears of others itself
-        for digest, reason in (await self._prepare(replica, self._offer.versions())).items():
-            self._overseer.lost(digest, reason)
-
-    async def _prepare(self, replica: Replica, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
-        """Have one replica load versions; one that dies of it or never answers refuses none."""
-        within_s = self._policy.prepare_timeout_s * (1 + len(versions))
-        try:
-            async with asyncio.timeout(within_s):
-                return await replica.prepare(versions)
-        except TimeoutError:
-            replica.kill(f"it did not load its models within {within_s} s")
-        except Ended:
-            if replica.phase is Phase.STARTING:
-                raise
-        return {}
-
-    def _stand(self, replica: Replica) -> None:
-        replica.phase = Phase.SERVING
-        self._standing[replica.slot] = replica
-        for slot, who in self._covering.items():
-            if who == replica.slot:  # its predecessor did
-                replica.send(Accept(slot))
-        self._cover_slots()
-
-    def _cover_slots(self) -> None:
-        covering = cover(self._standing.keys(), len(self._slots), self._covering)
-        accepts, releases = changes(self._covering, covering, self._standing.keys())
-        self._covering = covering
-        for who, slot in accepts:
-            self._standing[who].send(Accept(slot))
-        for who, slot in releases:
-            self._standing[who].send(Release(slot))
-
-    # one process
-
     async def _see_through(self, replica: Replica) -> None:
         """Hear a process until its end, and account for it."""
         code = await replica.follow()
-        stood = self._vacate(replica)
+        if (mending := self._mending.pop(replica, None)) is not None:
+            mending.cancel()
+        stood = self._standing.leave(replica)
         reason = await self._overseer.ended(replica, code)
         replica.memory.close()
         del self._lives[replica]
@@ -294,7 +294,7 @@ class Fleet:
 
     async def _see_off(self, replica: Replica) -> None:
         """Retire a process whose successor stands."""
-        within_s = self._policy.drain_timeout_s
+        within_s = self.policy.drain_timeout_s
         replica.dismiss(Retire(within_s))
         await asyncio.wait([self._lives[replica]], timeout=within_s + _GRACE_S)
         replica.kill(f"it did not retire within {within_s} s")

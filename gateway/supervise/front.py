@@ -2,22 +2,24 @@
 
 Job    answer the management port, and the questions that replicas pass on.
 Life   as long as the supervisor.
-Never  decides: the inventory, the fleet and the ledger do.
+Never  decides: the inventory, the fleet and the ledger do. Holds the loop for long: what
+       is counted is copied there, and worked out in a thread.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 
-from gateway.control.messages import Ask
+from gateway.control.messages import Ask, Table
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
 from gateway.supervise.exporter import Exporter
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.inventory import Inventory, VersionView
-from gateway.supervise.ledger import Ledger
+from gateway.supervise.ledger import Image, Ledger
 from gateway.supervise.overseer import ReplicaView
 from gateway.supervise.telemetry import telemetry
 
@@ -36,6 +38,7 @@ class Front:
         self._fleet = fleet
         self._ledger = ledger
         self._why_unready = why_unready
+        self._statistics = _Statistics(inventory.table, ledger)
         self._exporter = Exporter(ledger, fleet.views, lambda: fleet.reasons, inventory.views)
 
     def unready(self) -> str | None:
@@ -71,7 +74,7 @@ class Front:
     async def answer(self, ask: Ask) -> bytes:
         """Answer a question of the data port, as JSON. Raises: a GatewayError."""
         if ask.about == "statistics":
-            return orjson.dumps(self._statistics(ask.model, ask.version))
+            return await self._statistics.of(ask.model, ask.version)
         parameters = orjson.loads(ask.parameters)
         if ask.about == "index":
             return orjson.dumps(self._inventory.index(bool(parameters.get("ready", False))))
@@ -82,17 +85,54 @@ class Front:
             await self._inventory.unload(ask.model)
         return orjson.dumps({"name": ask.model, ask.about: True})
 
-    def _statistics(self, model: str | None, version: str | None) -> object:
+
+@dataclass(slots=True)
+class _Shared:
+    """One answer, for all who asked for the same before work on it began."""
+
+    body: bytes | None = None
+
+
+class _Statistics:
+    """What is counted of the versions that are served, worked out one answer at a time.
+
+    However many ask at once, a turn of the loop takes one image at most, and replicas are
+    watched meanwhile. An answer counts from a moment after each of its questions came.
+    Mutable state: the answers on which work has not begun (`_next`), by what they are of.
+    """
+
+    def __init__(self, table: Callable[[], Table], ledger: Ledger) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._turn = asyncio.Lock()
+        self._next: dict[tuple[str | None, str | None], _Shared] = {}
+
+    async def of(self, model: str | None, version: str | None) -> bytes:
+        """Return the protocol's document of all, of a model, or of a version, as JSON.
+
+        Cancel: safe; the next of those who share the answer works it out.
+        """
+        asked = model, version
+        shared = self._next.setdefault(asked, _Shared())
+        async with self._turn:
+            if shared.body is None:
+                if self._next.get(asked) is shared:
+                    del self._next[asked]  # whoever comes from now on needs a later image
+                shared.body = await self._work_out(model, version)
+            return shared.body
+
+    async def _work_out(self, model: str | None, version: str | None) -> bytes:
         served = {
-            (name, one): None
-            for name, entry in self._inventory.table().models.items()
+            (name, one): None  # in the table's order
+            for name, entry in self._table().models.items()
             for one in entry.served
             if model in (None, name) and version in (None, one)
         }
-        counted = [(*name, ZERO) for name in served]  # in the table's order, each of them
-        counted += [
-            (key.model, key.version, value)
-            for key, value in self._ledger.counts().items()
-            if (key.model, key.version) in served
-        ]
-        return statistics(counted)
+        return await asyncio.to_thread(_document, served, self._ledger.image(served))
+
+
+def _document(served: Collection[tuple[str, str]], image: Image) -> bytes:
+    """Return what is counted of each that is served, of zeros too. For any thread."""
+    counted = [(*name, ZERO) for name in served]
+    counted += [(key.model, key.version, one) for key, one in image.counts().items()]
+    return orjson.dumps(statistics(counted))

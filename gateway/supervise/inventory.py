@@ -1,6 +1,6 @@
 """Inventory: which versions are known, which of them are served, and why the others are not.
 
-Job    load, unload and refresh versions without a gap; take out what replicas lose or die of.
+Job    load, unload and refresh versions without a gap; take out what replicas die of.
 Life   `async with`; `start` loads what should be served; leaving refuses and gives up.
 Never  serves a version that some replica could not load; harms one for another's fault.
 
@@ -10,19 +10,21 @@ one step without a wait, change the register and publish its table; at last take
 rows that left. Until that step nothing has changed for callers, so a failure before it is
 only a reason in the index.
 
-`lose` and `quarantine` do not wait for their turn; see changes.py. Readers read the
-register, which is whole between any two steps.
+`quarantine` does not wait for its turn; see changes.py. Readers read the register, which
+is whole between any two steps. What a single replica cannot load, though it was loaded
+before, is served by the others, and tried again there; here it is only shown.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from gateway.control.messages import Assigned, Table
-from gateway.core.lifecycle import Cause, Lost, Quarantined, Unloaded
+from gateway.core.lifecycle import Cause, Quarantined, Unloaded
 from gateway.core.versions import canonical_version, is_model_name
 from gateway.errors import CannotPrepare, GatewayError, Malformed, UnknownModel, UnknownVersion
 from gateway.repository.discover import Parse, RepositoryError
@@ -58,6 +60,7 @@ class Inventory:
         # What blocks runs there: disks may be slow, and the loop is not ours alone.
         self.off_loop: Callable[..., Any] = asyncio.to_thread
         self._root, self._parse, self._policy = root, parse, policy
+        self._fleet = fleet
         self._register = Register()
         self._changes = Changes(self._register, prover, fleet, ledger)
         self._orders = Orders(_MOST_ORDERS)
@@ -120,10 +123,6 @@ class Inventory:
         canonical = None if version is None else canonical_version(version)
         await self._orders.give(partial(self._unload, model, canonical))
 
-    def lose(self, digest: str, reason: str) -> None:
-        """Take out what a replica cannot load."""
-        self._changes.condemn(digest, Lost(reason))
-
     def quarantine(self, digest: str, reason: str) -> bool:
         """Take out what killed; say whether anything was served, or about to be."""
         return self._changes.condemn(digest, Quarantined(reason))
@@ -138,7 +137,13 @@ class Inventory:
 
     def views(self) -> tuple[VersionView, ...]:
         """Return every known version: models by name, versions ascending."""
-        return self._register.views()
+        lacking = self._fleet.lacking()
+        return tuple(
+            replace(one, reason=lacking[one.digest])
+            if one.state == "READY" and one.digest is not None and one.digest in lacking
+            else one
+            for one in self._register.views()
+        )
 
     def index(self, ready: bool) -> list[dict[str, str]]:
         """Return the protocol's rows, of those that are ready or of all."""

@@ -28,7 +28,7 @@ mean is worked out later, where it holds nobody.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals
@@ -45,6 +45,8 @@ from gateway.observe.memory import Memory
 
 _MOST_RETIRED = 1000
 _UNTOUCHED = bytes(8 * SIZES)
+
+Names = Container[tuple[str, str]]  # of versions: model and version
 
 
 class LedgerFull(Exception):
@@ -64,13 +66,13 @@ class RowKey:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """All that a ledger held at one instant, for any thread."""
+    """What a ledger held at one instant, for any thread."""
 
     epoch: str
     refusals: Counts  # of what was refused before a version was known
     connections: int  # open
     moved: int  # times that a version left an event loop for a thread
-    settled: Mapping[RowKey, Counts]  # every key, those in use too
+    settled: Mapping[RowKey, Counts]  # every key that was asked for, those in use too
     cells: tuple[tuple[RowKey, bytes], ...]  # to be added
 
     def counts(self) -> Mapping[RowKey, Counts]:
@@ -160,8 +162,11 @@ class Ledger:
         }
         return tuple(found)
 
-    def image(self) -> Image:
-        """Return all that is counted now."""
+    def image(self, names: Names | None = None) -> Image:
+        """Return all that is counted now; of the keys only those of `names`, where given."""
+        settled: Mapping[RowKey, Counts] = self._settled.counts()
+        if names is not None:
+            settled = {key: one for key, one in settled.items() if _is_of(key, names)}
         own = [memory.row(0) for memory in self._memories]
         refusals = self._refusals
         for row in own:
@@ -171,8 +176,8 @@ class Ledger:
             refusals=refusals,
             connections=sum(row[CONNECTIONS] for row in own),
             moved=self._moved + sum(row[MOVED] for row in own),
-            settled=self._settled.counts(),
-            cells=tuple(self._cells()),
+            settled=settled,
+            cells=tuple(self._cells(names)),
         )
 
     def counts(self) -> Mapping[RowKey, Counts]:
@@ -183,8 +188,10 @@ class Ledger:
         """Return what was refused before a version was known."""
         return self.image().refusals
 
-    def _cells(self) -> Iterator[tuple[RowKey, bytes]]:
+    def _cells(self, names: Names | None) -> Iterator[tuple[RowKey, bytes]]:
         for number, row in self._rows.items():
+            if names is not None and not _is_of(row.key, names):
+                continue
             for memory in row.writers:
                 cells = memory.row(number)
                 head = cells[:SIZES].tobytes()
@@ -254,6 +261,10 @@ class _Settled:
         if self.oldest != ZERO:
             totals[RowKey("", "", "", "")] = self.oldest
         return totals
+
+
+def _is_of(key: RowKey, names: Names) -> bool:
+    return (key.model, key.version) in names
 
 
 def _nameless(key: RowKey) -> RowKey:

@@ -24,6 +24,11 @@ class Offer:
         """Return all that a new replica must load."""
         return (*self._named.values(), *self._pending.values())
 
+    def holds(self, version: Assigned) -> bool:
+        """Say whether a new replica must load this one."""
+        name = _name(version)
+        return version in (self._named.get(name), self._pending.get(name))
+
     def add(self, versions: Sequence[Assigned]) -> None:
         """Have versions prepared, unseen by callers."""
         self._pending |= {_name(one): one for one in versions}
@@ -32,9 +37,10 @@ class Offer:
         """Drop what was prepared and will not be published."""
         self._pending = {name: one for name, one in self._pending.items() if one.row not in rows}
 
-    def publish(self, table: Table) -> None:
-        """Hold what the table names, and what is prepared for another one."""
+    def publish(self, table: Table) -> tuple[int, ...]:
+        """Hold what the table names, and what is prepared for another one; return the rows left."""
         self.table = table
+        before = {one.row for one in self.versions()}
         named = {
             (model, version, digest)
             for model, entry in table.models.items()
@@ -43,6 +49,7 @@ class Offer:
         known = self._named | self._pending
         self._named = {name: one for name, one in known.items() if name in named}
         self._pending = {name: one for name, one in self._pending.items() if name not in named}
+        return tuple(sorted(before - {one.row for one in self.versions()}))
 
 
 def _name(version: Assigned) -> Name:

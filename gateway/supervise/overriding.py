@@ -2,12 +2,18 @@
 
 Job    make what the request brought into versions like those of the repository.
 Life   during one load; what it wrote lives as long as a version loaded from it.
-Never  touches the repository's own files.
+Never  touches the repository's own files, nor what stands where our folder was.
+
+The folder lies where the system keeps what is temporary, and somebody may tidy up there:
+then it is made again. Its name is known by then, and in a shared place anybody's to take.
 """
 
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +34,7 @@ def overridden(
     private = None
     try:
         if files := files_in(parameters):
+            _make_again(home)
             private = Path(tempfile.mkdtemp(dir=home))
             materialise(private / model, files)
             shelf = shelves(discover(private, parse)).get(model, EMPTY)
@@ -64,7 +71,25 @@ def remove(folder: Path) -> None:
 
 
 def remove_others(home: Path, used: Collection[Path | None]) -> None:
-    """Take away every folder in `home` that is not `used`."""
-    for folder in home.iterdir():
-        if folder not in used:
-            remove(folder)
+    """Take away every folder in `home` that is not `used`, where it is still there and ours."""
+    with suppress(FileNotFoundError):
+        if not _is_ours(home):
+            return
+        for folder in home.iterdir():
+            if folder not in used:
+                remove(folder)
+
+
+def _make_again(home: Path) -> None:
+    """Make `home` if it is gone. Raises: OSError, also where it is not ours any more."""
+    try:
+        home.mkdir(mode=0o700)
+    except FileExistsError:
+        if not _is_ours(home):
+            raise
+
+
+def _is_ours(home: Path) -> bool:
+    """Say whether it is a folder of this user, no link to one. Raises: FileNotFoundError."""
+    seen = home.lstat()
+    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()

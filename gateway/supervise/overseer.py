@@ -21,7 +21,7 @@ class Policy:
 
     heartbeat_timeout_s: float = 2.0
     start_timeout_s: float = 60.0  # from its execution to its first heartbeat
-    prepare_timeout_s: float = 120.0  # for each version
+    prepare_timeout_s: float = 120.0  # for one version
     drain_timeout_s: float = 30.0
     watch_every_s: float = 0.25
 
@@ -48,9 +48,6 @@ class Overseer(Protocol):
 
     def heard(self, replica: Replica, message: Ask | Retired) -> None:
         """Hear what a process says unasked."""
-
-    def lost(self, digest: str, reason: str) -> None:
-        """Hear that a new replica cannot load what is served."""
 
     async def ended(self, replica: Replica, code: int) -> str:
         """Account for an end, before the next start; return its reason in a word."""

@@ -65,7 +65,10 @@ class Patience:
 
 
 class Prover:
-    """Proves one version at a time; mutable state: the child there is, and its timer."""
+    """Proves one version at a time.
+
+    Mutable state: the child there is, its timer, and what a SIGHUP may change.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,11 @@ class Prover:
         self._stay_awake()
         if self._child is not None:
             await self._child.end()
+
+    def adopt(self, config: Config) -> None:
+        """Prove by these settings from the next version on."""
+        self._bounds, self._platform = bounds_of(config), config.platform
+        self._patience = _patience_of(config)
 
     @property
     def pid(self) -> int | None:
@@ -194,9 +202,12 @@ class Prover:
 
 def prover_of(config: Config) -> Prover:
     """Return one with the limits and the bounds of a configuration."""
+    return Prover(bounds_of(config), config.platform, _patience_of(config))
+
+
+def _patience_of(config: Config) -> Patience:
     repository = config.repository
-    patience = Patience(repository.proof_timeout_s, memory_bytes=repository.proof_max_bytes)
-    return Prover(bounds_of(config), config.platform, patience)
+    return Patience(repository.proof_timeout_s, memory_bytes=repository.proof_max_bytes)
 
 
 class _Child:

@@ -69,8 +69,8 @@ class Phase(Enum):
 class Replica:
     """One process, from its start to its exit code.
 
-    Mutable state: `phase`, `kill_reason` (why we killed it, if we did), the answers that
-    are awaited, and what the process said of itself.
+    Mutable state: `phase`, why we killed it, what it is loading and what it could not load,
+    the answers that are awaited, and what it said of itself.
     """
 
     def __init__(
@@ -81,16 +81,16 @@ class Replica:
         channel: Channel[ToReplica, ToSupervisor],
         hear: Callable[["Replica", Ask | Retired | Released], None],
     ) -> None:
-        self.slot = slot
-        self.memory = memory
+        self.slot, self.memory = slot, memory
         self.phase = Phase.STARTING
         self.kill_reason: str | None = None
-        self.was_stopped = False  # when we killed it: then its silence was not its own
-        self.started_at = time.time()
-        self.began_ns = time.monotonic_ns()
+        self.was_silent = self.was_stopped = False  # when we killed it
+        self.started_at, self.began_ns = time.time(), time.monotonic_ns()
         self.was_told_to_end = False
-        self.is_prepared = False  # was asked for all that is served
-        self.is_published = False
+        self.is_prepared = self.is_published = False  # it is asked for all that is served
+        self.is_stuck = False  # its loading thread does not come back
+        self.lacking: Mapping[str, str] = {}  # of what is served, by digest: why
+        self._loading: dict[int, tuple[Assigned, ...]] = {}  # by ticket
         self._process = process
         self._channel = channel
         self._hear = hear
@@ -148,6 +148,7 @@ class Replica:
     async def prepare(self, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
         """Have the process load versions; return reasons by digest. Raises: Ended."""
         self._tickets += 1
+        self._loading[self._tickets] = versions
         heard = await self._answer("prepared", self._tickets, Prepare(self._tickets, versions))
         assert isinstance(heard, Prepared)
         return heard.refused
@@ -156,9 +157,16 @@ class Replica:
         """Have callers answered by `table` from now on. Raises: Ended."""
         await self._answer("published", table.revision, Publish(table))
 
-    async def accept(self, slot: int) -> None:
-        """Have connections taken from a slot's socket. Raises: Ended."""
-        await self._answer("accepting", slot, Accept(slot))
+    async def accept(self, slot: int) -> bool:
+        """Have connections taken from a slot's socket; say whether they are. Raises: Ended."""
+        heard = await self._answer("accepting", slot, Accept(slot))
+        assert isinstance(heard, Accepting)
+        return heard.accepts
+
+    def loading(self) -> tuple[str, ...]:
+        """Return the digests that it is loading, or was when it died."""
+        versions = next(iter(self._loading.values()), ())
+        return tuple(one.proof.digest for one in versions)
 
     async def ended(self) -> int:
         """Wait for the end; return the exit code, negative for a signal. Cancel: safe."""
@@ -168,10 +176,11 @@ class Replica:
         """Return when its loop last turned, in monotonic nanoseconds; 0 before it first did."""
         return self.memory.row(0)[HEARTBEAT_NS]
 
-    def kill(self, reason: str) -> None:
-        """End the process now."""
+    def kill(self, reason: str, *, is_silent: bool = False) -> None:
+        """End the process now. `is_silent`: because it hung, which is somebody's fault."""
         if self.is_alive and self.kill_reason is None:
             self.kill_reason = reason
+            self.was_silent = is_silent
             self.was_stopped = _is_stopped(self.pid)
             self._process.kill()
 
@@ -220,6 +229,8 @@ class Replica:
             if isinstance(message, Ask | Retired | Released):
                 self._hear(self, message)
                 continue
+            if isinstance(message, Prepared):
+                self._loading.pop(message.ticket, None)
             future = self._awaited.pop(_key(message), None)
             if future is not None and not future.done():
                 future.set_result(message)

@@ -27,6 +27,7 @@ from gateway.errors import GatewayError
 from gateway.repository.discover import RepositoryError
 from gateway.supervise.accounts import Accounts
 from gateway.supervise.cpus import available_cpus
+from gateway.supervise.descriptors import permit_descriptors
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.front import Front
 from gateway.supervise.inventory import Inventory
@@ -39,6 +40,7 @@ from gateway.supervise.slots import bind_slots, listen
 
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 10
+_REFUSALS = (GatewayError, OSError, ValueError)
 _FIXED = ("host", "port", "admin_host", "admin_port", "replicas", "models", "repository")
 
 
@@ -49,6 +51,7 @@ def serve(config: Config, reload: Callable[[], Config]) -> None:
     had; RepositoryError where there is no version to serve.
     """
     count = available_cpus() if config.replicas == "auto" else config.replicas
+    permit_descriptors()
     with ExitStack() as bound:
         slots = [bound.enter_context(s) for s in bind_slots(config.host, config.port, count)]
         ports = bind_slots(config.admin_host, config.admin_port, 1)
@@ -88,7 +91,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._hear, number)
         config, ledger, fleet = self._config, self._ledger, self._fleet
         async with AsyncExitStack() as stack:
-            prover = await stack.enter_async_context(prover_of(config))
+            prover = self._prover = await stack.enter_async_context(prover_of(config))
             policy = InventoryPolicy(config.repository.control, config.repository.startup)
             inventory = self._inventory = Inventory(
                 config.models, parse_model, policy, prover, fleet, ledger
@@ -157,6 +160,7 @@ class Supervisor:
         config = self._config
         self._fleet.withdraw()
         await _unless(self._hurry, asyncio.sleep(config.pre_drain_s))
+        self._fleet.start_no_more()
         for slot in self._slots:
             slot.close()  # the replicas close theirs: from now on connections are refused
         await _unless(self._hurry, self._fleet.drain(config.drain_timeout_s))
@@ -169,7 +173,7 @@ class Supervisor:
             self._renew.clear()
             try:
                 await self._renew_all()
-            except (GatewayError, OSError, ValueError) as error:  # the next one is heard as well
+            except _REFUSALS as error:  # the next one is heard as well
                 for line in str(error).splitlines():
                     _log.error("not renewed, all stays as it was: %s", line)
 
@@ -184,10 +188,21 @@ class Supervisor:
                 _log.warning("%s has changed: that needs a restart", name)
         kept = {name: getattr(self._config, name) for name in _FIXED}
         config = config.model_copy(update=kept)
+        before = self._config
+        self._adopt(config)
+        try:
+            await self._inventory.refresh()
+        except _REFUSALS:
+            self._adopt(before)
+            raise
+        await self._fleet.replace()
+
+    def _adopt(self, config: Config) -> None:
+        """Go on with other settings. Raises: Unguarded, OSError, and nothing has changed."""
         self._port.reload(config)
         self._config = config
-        await self._inventory.refresh()
-        await self._fleet.replace()
+        self._fleet.policy = _fleet_policy(config)
+        self._prover.adopt(config)
 
     async def _unless_leaving(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do the work, unless we are told to leave before it is done; say whether it is."""

@@ -298,25 +298,6 @@ def test_what_callers_are_served_by_is_not_forgotten() -> None:
     staged(scene)
 
 
-def test_what_is_forgotten_while_it_loads_is_never_held() -> None:
-    async def scene(stage: Stage) -> None:
-        async def opening(one: Assigned) -> None:
-            await asyncio.sleep(5.0)
-
-        stage.opening = opening
-        preparing = asyncio.create_task(stage.catalog.prepare([assigned(1)]))
-        await asyncio.sleep(1.0)
-        stage.catalog.forget([1])
-        assert await preparing == {"d": "it was forgotten while it was loaded"}
-        await turns()
-        assert set(stage.retired) == {1}
-        stage.catalog.publish(table(1, m={"1": "d"}))
-        with pytest.raises(NotReady):
-            stage.ask()
-
-    staged(scene)
-
-
 # the end
 
 

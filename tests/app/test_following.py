@@ -116,6 +116,24 @@ def test_what_is_forgotten_is_final(led: Led, folder: Path) -> None:
     assert sorted(rows) == [10, 11, 12]
 
 
+def test_what_is_forgotten_while_it_is_loaded_is_final_once_and_not_held(
+    led: Led, folder: Path
+) -> None:
+    """In its turn: a row that is called final before it is loaded could have a new owner."""
+    more = proved(folder, first_row=10)
+    rows = tuple(one.row for one in more)
+    for one in more:
+        led.say(Prepare(one.row, (one,)))
+    led.say(Forget((*rows, 99)))
+    for one in more:
+        assert led.hear(Prepared) == Prepared(one.row)
+    final = [row for _ in range(len(rows) + 1) for row in led.hear(Retired).rows]
+    assert sorted(final) == [*rows, 99]  # of a row that it never heard of, too
+    led.publish(table_of(more, 2))
+    with led.connect() as wire:
+        assert wire.ask(ECHO).status == 200  # by what was there before, which has its digest
+
+
 def test_versions_are_reloaded_under_load_and_every_call_is_answered(
     led: Led, folder: Path
 ) -> None:

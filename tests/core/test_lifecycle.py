@@ -11,7 +11,6 @@ from gateway.core.lifecycle import (
     Load,
     Loaded,
     Loading,
-    Lost,
     Quarantined,
     Ready,
     Refused,
@@ -30,7 +29,7 @@ from gateway.core.lifecycle import (
 
 QUARANTINE = Unavailable(Cause.QUARANTINED, "it killed")
 EVENTS: st.SearchStrategy[Event] = st.sampled_from(
-    [Load(), Loaded(), Refused("r"), Unload(), Unloaded(), Lost("l"), Quarantined("q")]
+    [Load(), Loaded(), Refused("r"), Unload(), Unloaded(), Quarantined("q")]
 )
 
 
@@ -49,11 +48,9 @@ EVENTS: st.SearchStrategy[Event] = st.sampled_from(
         (Ready(), Load(), Reloading(Ready())),
         (Ready("old"), Refused("new"), Ready("new")),
         (Ready(), Unload(), Unloading()),
-        (Ready(), Lost("gone"), Unavailable(Cause.FAILED, "gone")),
         (Ready(), Quarantined("twice"), Unavailable(Cause.QUARANTINED, "twice")),
         (Reloading(Ready("old")), Loaded(), Ready()),
         (Reloading(Ready()), Refused("new"), Ready("new")),
-        (Reloading(Ready()), Lost("gone"), Loading(Unavailable(Cause.FAILED, "gone"))),
         (Reloading(Ready()), Quarantined("q"), Loading(Unavailable(Cause.QUARANTINED, "q"))),
         (Unloading(), Unloaded(), Unavailable(Cause.UNLOADED, "unloaded")),
     ],
@@ -66,14 +63,12 @@ def test_what_happens_to_a_version(state: State, event: Event, expected: State) 
     ("state", "event"),
     [
         (Unavailable(), Loaded()),
-        (Unavailable(), Lost("r")),
         (Ready(), Loaded()),
         (Ready(), Unloaded()),
         (Loading(Unavailable()), Load()),
         (Loading(Unavailable()), Unload()),
         (Reloading(Ready()), Unload()),
         (Unloading(), Load()),
-        (Unloading(), Lost("r")),
     ],
 )
 def test_what_cannot_happen_is_a_fault_that_says_so(state: State, event: Event) -> None:
@@ -94,7 +89,7 @@ def test_whatever_happens_callers_are_answered_only_from_a_load_to_what_ended_it
             continue
         if isinstance(event, Loaded):
             is_loaded = True
-        elif isinstance(event, Unload | Lost | Quarantined):
+        elif isinstance(event, Unload | Quarantined):
             is_loaded = False
         assert is_ready(state) == is_loaded
         assert (name_of(state) == "READY") == is_loaded

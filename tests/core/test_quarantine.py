@@ -35,8 +35,8 @@ def test_a_crash_is_somebody_s_doing(number: signal.Signals) -> None:
         (Death(-signal.SIGHUP), False),
         (Death(-signal.SIGKILL, is_oom=True), True),
         (Death(-signal.SIGTERM, is_oom=True), False),
-        (Death(-signal.SIGKILL, was_killed=True), True),
-        (Death(-signal.SIGKILL, was_killed=True, was_stopped=True), False),
+        (Death(-signal.SIGKILL, was_silent=True), True),
+        (Death(-signal.SIGKILL, was_silent=True, was_stopped=True), False),
     ],
 )
 def test_what_comes_from_outside_is_nobody_s_doing(death: Death, expected: bool) -> None:

@@ -96,6 +96,7 @@ CLOCKS = {
     "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
     "gateway/supervise/heartbeats.py": "whoever is silent cannot say so",
     "gateway/supervise/fleet.py": "a slot waits before its next start",
+    "gateway/supervise/loads.py": "what a replica could not load is tried again, ever less often",
     "gateway/supervise/supervisor.py": "`pre_drain_s`",
 }
 

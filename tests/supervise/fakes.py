@@ -56,7 +56,8 @@ class FakeReplica:
         self.pid = pid
         self.phase = Phase.STARTING
         self.kill_reason: str | None = None
-        self.was_stopped = self.was_told_to_end = False
+        self.was_silent = self.was_stopped = self.was_told_to_end = self.is_stuck = False
+        self.lacking: Mapping[str, str] = {}
         self.is_prepared = self.is_published = False
         self.started_at = float(pid)
         self.began_ns = 0
@@ -67,9 +68,14 @@ class FakeReplica:
         self.accepting: set[int] = set()
         self.told: list[ToReplica] = []
         self.refuses: Mapping[str, str] = {}
+        self.dies_of: str | None = None  # the digest that kills it when it is loaded
+        self.hangs_in: str | None = None  # the digest whose loading does not end before it is woken
+        self.cannot_accept = False
+        self.loads: tuple[str, ...] = ()
         self.is_deaf = False  # never answers again
         self.lingers = False  # does not end when it is told to
         self.code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_alive(self) -> bool:
@@ -98,6 +104,11 @@ class FakeReplica:
         await self._answer()
 
     async def prepare(self, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
+        digests = {one.proof.digest for one in versions}
+        if self.dies_of in digests:
+            self.die(-11)
+        if self.hangs_in in digests:
+            await asyncio.wait((self.code, self.woken), return_when=asyncio.FIRST_COMPLETED)
         await self._answer()
         self.prepared += [one for one in versions if one.proof.digest not in self.refuses]
         return {
@@ -110,13 +121,22 @@ class FakeReplica:
         await self._answer()
         self.tables.append(table)
 
-    async def accept(self, slot: int) -> None:
+    async def accept(self, slot: int) -> bool:
         await self._answer()
-        self.send(Accept(slot))
+        if not self.cannot_accept:
+            self.send(Accept(slot))
+        return not self.cannot_accept
 
-    def kill(self, reason: str) -> None:
+    def loading(self) -> tuple[str, ...]:
+        return self.loads
+
+    async def ended(self) -> int:
+        return await asyncio.shield(self.code)
+
+    def kill(self, reason: str, *, is_silent: bool = False) -> None:
         if self.is_alive and self.kill_reason is None:
             self.kill_reason = reason
+            self.was_silent = is_silent
             self.die(-9)
 
     def die(self, code: int) -> None:
@@ -170,7 +190,6 @@ class Notes:
     def __init__(self) -> None:
         self.began_pids: list[int] = []
         self.ends: list[tuple[int, int]] = []
-        self.losses: list[tuple[str, str]] = []
 
     def settings(self) -> str:
         return "{}"
@@ -180,9 +199,6 @@ class Notes:
 
     def heard(self, replica: Replica, message: Ask | Retired) -> None:
         raise AssertionError(message)
-
-    def lost(self, digest: str, reason: str) -> None:
-        self.losses.append((digest, reason))
 
     async def ended(self, replica: Replica, code: int) -> str:
         await asyncio.sleep(0)

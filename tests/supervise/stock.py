@@ -48,13 +48,17 @@ def digest_of(text: str, rows: int = 0) -> str:
 
 
 class FakeLedger:
+    """A row is free when it was retired and every replica, here the fleet, has folded it."""
+
     def __init__(self, most: int = 1000) -> None:
         self.rows: dict[int, tuple[str, str, str]] = {}
         self.most = most
         self._next = 0
+        self._unfolded: set[int] = set()
+        self._folded: set[int] = set()
 
     def assign(self, model: str, version: str, digest: str) -> int:
-        if len(self.rows) >= self.most:
+        if len(self.rows) + len(self._unfolded) >= self.most:
             raise LedgerFull("all telemetry rows are taken")
         self._next += 1
         self.rows[self._next] = model, version, digest
@@ -62,6 +66,16 @@ class FakeLedger:
 
     def retire(self, row: int) -> None:
         del self.rows[row]  # a row is taken back once
+        if row not in self._folded:
+            self._unfolded.add(row)
+
+    def fold(self, row: int) -> None:
+        self._folded.add(row)
+        self._unfolded.discard(row)
+
+    def leaked(self) -> set[int]:
+        """Return rows that nobody owns and nobody will ever give out again."""
+        return self._unfolded
 
 
 class FakeFleet:
@@ -74,6 +88,7 @@ class FakeFleet:
         self._forgotten: set[int] = set()
         self.tables: list[Table] = [Table(0)]
         self.refuses: dict[str, str] = {}
+        self.lacks: dict[str, str] = {}
         self.gate: asyncio.Event | None = None
         self.publish_gate: asyncio.Event | None = None
 
@@ -93,7 +108,11 @@ class FakeFleet:
             assert row not in self._forgotten, "its next owner's row could be hit"
             self._forgotten.add(row)
             assert row not in self._named
-            del self.held[row]
+            self.held.pop(row, None)
+            self._ledger.fold(row)
+
+    def lacking(self) -> Mapping[str, str]:
+        return self.lacks
 
     async def publish(self, table: Table) -> None:
         assert table.revision >= self.tables[-1].revision
@@ -115,6 +134,7 @@ class FakeFleet:
             entry = table.models.get(found.model)
             if entry is None or entry.served.get(found.version) != digest:
                 del self.held[row]
+                self._ledger.fold(row)
 
     @property
     def table(self) -> Table:
@@ -197,6 +217,7 @@ class Stock:
         assert len(rows) == len(assigned) == len(ready)
         assert {row: key[2] for row, key in self.ledger.rows.items()} == rows
         assert self.fleet.held.keys() == rows.keys()
+        assert not self.ledger.leaked()
 
 
 async def at_once(blocking: Callable[..., T], *arguments: Any) -> T:

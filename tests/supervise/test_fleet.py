@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.control.messages import Entry, Retire, Table
+from gateway.control.messages import Entry, Forget, Retire, Table
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.overseer import Policy
 from tests.clock import play
@@ -167,16 +167,174 @@ def test_a_replica_that_comes_up_during_a_load_is_prepared_for_it_as_well() -> N
     play(scene)
 
 
-def test_a_new_replica_that_cannot_load_what_is_served_says_so_and_serves_the_rest() -> None:
+def test_a_new_replica_that_cannot_load_what_is_served_serves_the_rest_and_tries_again() -> None:
+    async def scene() -> None:
+        async with Scene(2).opened() as scene:
+            await scene.fleet.prepare((assigned("aa", 1), assigned("bb", 2)))
+            await scene.fleet.publish(Table(1, {"m": Entry("bb", {"aa": "aa", "bb": "bb"})}))
+            scene.stable.births[2] = {"refuses": {"aa": "the file is gone"}}
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(0.5)
+            lame = scene.stable.all[2]
+            assert scene.taken() == [0, 1]
+            assert scene.fleet.lacking() == {"aa": "replica 0 cannot load it: the file is gone"}
+            assert [one.proof.digest for one in lame.prepared] == ["bb"]
+            told = len(lame.tables)
+            lame.refuses = {}
+            await asyncio.sleep(SETTLED_S)
+            assert [one.proof.digest for one in lame.prepared] == ["bb", "aa"]
+            assert len(lame.tables) == told + 1  # or its callers would not reach what it has now
+            assert scene.fleet.lacking() == {}
+        assert scene.notes.ends[0] == (0, -9)
+
+    play(scene)
+
+
+def test_nobody_is_replaced_by_one_that_has_less() -> None:
     async def scene() -> None:
         async with Scene(1).opened() as scene:
             await scene.fleet.prepare((assigned("aa", 1),))
             await scene.fleet.publish(TABLE)
             scene.stable.births[1] = {"refuses": {"aa": "the file is gone"}}
+            await scene.fleet.replace()
+            assert scene.stable.all[0].accepting == {0}
+            assert (
+                scene.stable.all[1].kill_reason == "it cannot load all that its predecessor serves"
+            )
+            await scene.fleet.replace()
+            assert scene.stable.all[2].accepting == {0}
+
+    play(scene)
+
+
+def test_one_that_lacks_something_is_replaced_by_one_that_lacks_the_same() -> None:
+    async def scene() -> None:
+        scene = Scene(1)
+        gone: dict[str, object] = {"refuses": {"aa": "the file is gone"}}
+        scene.stable.births |= {0: gone, 1: gone}
+        await scene.fleet.prepare((assigned("aa", 1),))
+        await scene.fleet.publish(TABLE)
+        async with scene.opened():
+            await scene.fleet.replace()
+            assert scene.stable.all[1].accepting == {0}
+
+    play(scene)
+
+
+def test_a_version_that_kills_a_replica_when_it_is_loaded_is_refused() -> None:
+    async def scene() -> None:
+        async with Scene(2).opened() as scene:
+            scene.stable.all[1].dies_of = "bb"
+            refused = await scene.fleet.prepare((assigned("aa", 1), assigned("bb", 2)))
+            assert refused == {"bb": "a replica died while it was loaded"}
+            await asyncio.sleep(SETTLED_S)
+            assert scene.taken() == [0, 1]
+            for one in scene.stable.alive:
+                assert [found.row for found in one.prepared] == [1]
+            assert len(scene.stable.all) == 3  # the successor was not told of it
+
+    play(scene)
+
+
+def test_a_replica_that_leaves_in_order_during_a_load_refuses_nothing() -> None:
+    async def scene() -> None:
+        async with Scene(2).opened() as scene:
+            scene.stable.all[0].is_deaf = True
+            loading = asyncio.create_task(scene.fleet.prepare((assigned("aa", 1),)))
+            await asyncio.sleep(1)
+            scene.stable.all[0].die(0)
+            assert await loading == {}
+
+    play(scene)
+
+
+def test_what_is_unloaded_while_a_replica_starts_does_not_stay_in_it() -> None:
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            await scene.fleet.prepare((assigned("aa", 1), assigned("bb", 2)))
+            await scene.fleet.publish(Table(1, {"m": Entry("bb", {"aa": "aa", "bb": "bb"})}))
+            scene.stable.births[1] = {"hangs_in": "bb"}
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(1)
+            successor = scene.stable.all[1]
+            assert [one.row for one in successor.prepared] == [1]
+            await scene.fleet.publish(Table(2, {"m": Entry("bb", {"bb": "bb"})}))
+            assert successor.told[-1] == Forget((1,))
+            assert successor.prepared == []
+
+    play(scene)
+
+
+def test_what_was_forgotten_meanwhile_is_not_loaded_by_a_replica_that_starts() -> None:
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            await scene.fleet.prepare((assigned("aa", 1), assigned("bb", 2)))
+            scene.stable.births[1] = {"hangs_in": "aa"}
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(1)
+            successor = scene.stable.all[1]
+            scene.fleet.forget([2])
+            successor.woken.set_result(None)
+            await asyncio.sleep(SETTLED_S)
+            assert successor.accepting == {0}
+            assert Forget((2,)) in successor.told
+            assert [one.row for one in successor.prepared] == [1]
+
+    play(scene)
+
+
+def test_a_replica_that_cannot_accept_does_not_stand() -> None:
+    async def scene() -> None:
+        scene = Scene(1)
+        scene.stable.births[0] = {"cannot_accept": True}
+        async with scene.opened():
+            assert scene.stable.all[0].kill_reason == "it cannot accept connections"
+            await asyncio.sleep(SETTLED_S)
+            assert scene.stable.all[1].accepting == {0}
+
+    play(scene)
+
+
+def test_a_replica_that_starts_after_the_withdrawal_is_withdrawn_too() -> None:
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            scene.fleet.withdraw()
             scene.stable.all[0].die(-9)
             await asyncio.sleep(SETTLED_S)
-            assert scene.notes.losses == [("aa", "the file is gone")]
-            assert scene.taken() == [0]
+            assert is_withdrawn(scene.stable.all[1])
+
+    play(scene)
+
+
+def test_replacements_do_not_pile_up() -> None:
+    """Whoever was replaced may have callers to see off; the next waits for it to be gone."""
+
+    async def scene() -> None:
+        async with Scene(2, drain_timeout_s=30).opened() as scene:
+            for one in scene.stable.all:
+                one.lingers = True
+            await scene.fleet.replace()
+            again = asyncio.create_task(scene.fleet.replace())
+            await asyncio.sleep(1)
+            assert len(scene.stable.alive) == 4
+            scene.stable.all[0].die(0)
+            await asyncio.sleep(1)
+            assert len(scene.stable.all) == 5
+            scene.stable.all[1].die(0)
+            await again
+            assert len(scene.stable.all) == 6
+
+    play(scene)
+
+
+def test_nobody_is_started_when_the_slots_are_about_to_be_closed() -> None:
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            scene.fleet.start_no_more()
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(SETTLED_S)
+            await scene.fleet.replace()
+            assert len(scene.stable.all) == 1
 
     play(scene)
 
@@ -193,13 +351,32 @@ def test_a_silent_replica_is_killed_and_one_that_never_spoke_has_its_start_time(
     play(scene)
 
 
-def test_a_version_that_takes_for_ever_to_load_costs_its_replica_not_the_fleet() -> None:
+def test_a_version_that_takes_for_ever_to_load_is_refused_and_costs_no_caller() -> None:
+    """Those that hang in it serve until their successors stand."""
+
     async def scene() -> None:
         async with Scene(2, prepare_timeout_s=10).opened() as scene:
-            scene.stable.all[0].is_deaf = True
-            assert await scene.fleet.prepare((assigned("aa", 1),)) == {}
-            assert scene.stable.all[0].kill_reason == "it did not load its models within 20 s"
-            assert scene.stable.all[1].is_alive
+            old = list(scene.stable.all)
+            for one in old:
+                one.hangs_in = "aa"
+            refused = await scene.fleet.prepare((assigned("aa", 1),))
+            assert refused == {"aa": "it was not loaded within 10 s"}
+            await asyncio.sleep(SETTLED_S)
+            assert [one.kill_reason for one in old] == [None, None]
+            assert [one.was_told_to_end for one in old] == [True, True]
+            assert scene.taken() == [0, 1]
+
+    play(scene)
+
+
+def test_a_replica_that_hangs_in_a_model_while_it_starts_is_killed_for_it() -> None:
+    async def scene() -> None:
+        scene = Scene(1, prepare_timeout_s=10)
+        await scene.fleet.prepare((assigned("aa", 1),))
+        scene.stable.births[0] = {"hangs_in": "aa"}
+        async with scene.opened():
+            assert scene.stable.all[0].kill_reason == "it was not loaded within 10 s"
+            assert scene.stable.all[0].was_silent
 
     play(scene)
 

@@ -194,7 +194,7 @@ def test_an_unchanged_version_that_is_lost_while_it_is_proved_again_is_out(stock
         stock.fleet.gate = asyncio.Event()
         order = asyncio.create_task(stock.inventory.load("m"))
         await settle()  # 1 and 2 are proved again, 3 is being prepared
-        stock.inventory.lose(digest_of("two"), "no memory")
+        stock.inventory.quarantine(digest_of("two"), "no memory")
         stock.fleet.gate.set()
         with pytest.raises(CannotPrepare, match="version 2: no memory"):
             await order
@@ -476,9 +476,13 @@ def test_a_fault_of_one_model_keeps_no_other_from_following(stock: Stock) -> Non
 def test_what_failed_is_tried_again_and_what_was_taken_out_is_not(stock: Stock) -> None:
     async def scene() -> None:
         await stock.inventory.unload("m", "1")
-        stock.inventory.lose(digest_of("two"), "no memory")
+        stock.put("m", "3", "three")
+        stock.fleet.refuses[digest_of("three")] = "no memory"
         await stock.inventory.refresh()
-        assert stock.states() == {"m/1": "UNAVAILABLE", "m/2": "READY"}
+        assert stock.reason("m", "3") == "no memory"
+        stock.fleet.refuses.clear()
+        await stock.inventory.refresh()
+        assert stock.states() == {"m/1": "UNAVAILABLE", "m/2": "READY", "m/3": "READY"}
         stock.check()
 
     during(stock, scene)
@@ -561,17 +565,17 @@ def test_under_explicit_control_a_refresh_only_looks(explicit: Stock) -> None:
     during(explicit, scene)
 
 
-# lose and quarantine
+# lacking and quarantine
 
 
-def test_a_lost_version_is_out_at_once_and_published(stock: Stock) -> None:
+def test_what_one_replica_lacks_is_served_by_the_others_and_the_index_says_so(
+    stock: Stock,
+) -> None:
     async def scene() -> None:
-        stock.inventory.lose(digest_of("two"), "replica 1: no memory")
-        assert stock.states()["m/2"] == "UNAVAILABLE"
-        assert stock.inventory.table().models["m"].default == "1"
-        await settle()
-        assert stock.served() == {"m/1": digest_of("one")}
-        assert stock.reason("m", "2") == "replica 1: no memory"
+        stock.fleet.lacks[digest_of("two")] = "replica 1 cannot load it: no memory"
+        assert stock.states()["m/2"] == "READY"
+        assert stock.reason("m", "2") == "replica 1 cannot load it: no memory"
+        assert stock.reason("m", "1") == ""
         stock.check()
 
     during(stock, scene)
@@ -630,7 +634,7 @@ def test_a_version_that_is_lost_while_it_is_replaced_is_out_until_its_replacemen
         stock.fleet.gate = asyncio.Event()
         order = asyncio.create_task(stock.inventory.load("m", "2"))
         await settle()
-        stock.inventory.lose(digest_of("two"), "no memory")
+        stock.inventory.quarantine(digest_of("two"), "it killed")
         await settle()
         assert stock.served() == {"m/1": digest_of("one")}
         stock.fleet.gate.set()

@@ -32,7 +32,6 @@ STEPS = st.one_of(
     st.tuples(st.just("bring"), MODELS, PARAMETERS),
     st.tuples(st.just("unload"), MODELS, st.none() | VERSIONS),
     st.tuples(st.just("refresh")),
-    st.tuples(st.just("lose"), DIGESTS),
     st.tuples(st.just("quarantine"), DIGESTS),
     st.tuples(st.just("refuse"), DIGESTS),
     st.tuples(st.just("accept")),
@@ -76,9 +75,6 @@ class Story:
 
     def _refresh(self) -> None:
         self.orders.append(asyncio.create_task(self.stock.inventory.refresh()))
-
-    def _lose(self, digest: str) -> None:
-        self.stock.inventory.lose(digest, "lost")
 
     def _quarantine(self, digest: str) -> None:
         self.stock.inventory.quarantine(digest, "it killed")

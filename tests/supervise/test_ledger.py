@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -266,22 +267,43 @@ def test_every_size_that_was_executed_is_counted(memories: list[Memory]) -> None
     )
 
 
+class Watched:
+    """A memory that hears which rows are looked at."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def row(self, number: int) -> memoryview:
+        self.seen.append(number)
+        return a_row()
+
+
 def test_counting_reads_only_rows_in_use() -> None:
-    class Watched:
-        """A memory that hears which rows are looked at."""
-
-        def __init__(self) -> None:
-            self.seen: list[int] = []
-
-        def row(self, number: int) -> memoryview:
-            self.seen.append(number)
-            return a_row()
-
     ledger, memory = Ledger(), Watched()
     ledger.attach(memory)  # type: ignore[arg-type]  # a memory as far as it is used
     rows = [ledger.assign("m", str(version), "a") for version in range(3)]
     ledger.counts()
     assert sorted(memory.seen) == [0, *rows]
+
+
+def test_an_image_of_some_names_reads_only_their_rows() -> None:
+    ledger, memory = Ledger(), Watched()
+    ledger.attach(memory)  # type: ignore[arg-type]  # a memory as far as it is used
+    rows = [ledger.assign("m", version, "a") for version in "1221"]
+    ledger.assign("n", "2", "a")
+    ledger.image({("m", "2"), ("o", "1")})
+    assert sorted(memory.seen) == [0, *rows[1:3]]
+
+
+def test_an_image_of_some_names_counts_all_that_has_no_name(memories: list[Memory]) -> None:
+    ledger = Ledger()
+    for memory in memories[:2]:
+        ledger.attach(memory)
+        execute(memory.row(ledger.assign("m", "1", "a")))
+        refuse(memory.row(0), "unknown_model", 2)
+        memory.row(0)[layout.CONNECTIONS] = 5
+        memory.row(0)[layout.MOVED] = 2
+    assert ledger.image(()) == replace(ledger.image(), settled={}, cells=())
 
 
 # What a replica is executing
@@ -542,6 +564,12 @@ class Lives(RuleBasedStateMachine):
             written = self.expected.get(key)
             ceiling = read(written).inferences if written is not None else 0
             assert counted[key].inferences <= ceiling
+
+    @invariant()
+    def an_image_of_some_names_is_that_part_of_the_whole(self) -> None:
+        names = {("m", "1"), ("m", "2")}
+        whole = [item for item in self.ledger.counts().items() if item[0].version in ("1", "2")]
+        assert list(self.ledger.image(names).counts().items()) == whole
 
     @invariant()
     def the_ledger_is_bounded(self) -> None:

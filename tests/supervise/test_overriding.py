@@ -77,3 +77,35 @@ def test_only_the_folders_in_use_are_kept() -> None:
     remove(home)
     assert not home.exists()
     remove(home)  # gone is gone
+
+
+def test_a_folder_that_somebody_took_away_is_made_again(shelf: Shelf, tmp_path: Path) -> None:
+    home = tmp_path / "gone"
+    offered, private = overridden("m", shelf, FIVE, parse_model, home)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert offered.versions["5"].found.onnx.read_text() == "five"
+    assert private is not None
+    assert private.stat().st_mode & 0o777 == 0o700
+
+
+def test_where_there_is_no_folder_there_is_nothing_to_take_away(tmp_path: Path) -> None:
+    home = tmp_path / "gone"
+    remove_others(home, {home / "used"})
+    assert not home.exists()
+
+
+def test_nothing_is_made_for_a_load_without_files(shelf: Shelf, tmp_path: Path) -> None:
+    overridden("m", shelf, {"config": "{}"}, parse_model, tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_what_others_put_in_the_folder_s_place_is_neither_used_nor_emptied(
+    shelf: Shelf, home: Path, tmp_path: Path
+) -> None:
+    (home / "theirs").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    with pytest.raises(FileExistsError):
+        overridden("m", shelf, FIVE, parse_model, link)
+    remove_others(link, ())
+    assert [one.name for one in home.iterdir()] == ["theirs"]
