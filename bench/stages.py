@@ -31,8 +31,10 @@ from gateway.observe.record import Record
 from gateway.types import Call, Outputs, Version
 from gateway.wire.exchange import Exchange
 from gateway.wire.forms import JSON, form
-from gateway.wire.intake import Asked, Body, Intake, Policy
+from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
+from gateway.wire.terms import Terms
+from gateway.wire.unpacking import Body
 
 KINDS = ("lane", "decode", "batch", "encode")
 MAX_ROWS = 64  # of one execution, and of the outputs made beforehand
@@ -44,7 +46,7 @@ class CannedIntake(Intake):
     """Answers every inference request at once with the same bytes."""
 
     def start(
-        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
     ) -> None:
         exchange.answer(CANNED, ANSWER)
 

@@ -9,8 +9,8 @@ from JSON, is joined once, when a batch is cut; no array is made for a single ca
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Version:
     signature: Signature
     digest: str = ""  # SHA-256 over its files
     platform: str = "onnxruntime_onnx"
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of classes, by output
 
 
 @dataclass(slots=True, eq=False)

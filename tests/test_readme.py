@@ -40,9 +40,10 @@ def without_scores(answer: dict[str, Any]) -> tuple[dict[str, Any], list[float]]
     return answer | {"outputs": exact}, scores
 
 
-def test_the_first_request_gets_the_answer_that_is_shown(server: Server) -> None:
+def asked_and_shown(server: Server, what: str) -> tuple[Any, Any]:
+    """Run the README's command; return what came and what the README shows."""
     command, replaced = ADDRESS.subn(
-        f"127.0.0.1:{server.port}", block(ROOT / "README.md", "first-request")
+        f"127.0.0.1:{server.port}", block(ROOT / "README.md", f"{what}-request")
     )
     assert replaced == 1
     result = subprocess.run(
@@ -53,10 +54,26 @@ def test_the_first_request_gets_the_answer_that_is_shown(server: Server) -> None
         timeout=WATCHDOG_S,
         check=True,
     )
-    shown, shown_scores = without_scores(json.loads(block(ROOT / "README.md", "first-answer")))
-    came, scores = without_scores(json.loads(result.stdout))
+    return json.loads(result.stdout), json.loads(block(ROOT / "README.md", f"{what}-answer"))
+
+
+def test_the_first_request_gets_the_answer_that_is_shown(server: Server) -> None:
+    came, shown = asked_and_shown(server, "first")
+    (came, scores), (shown, shown_scores) = without_scores(came), without_scores(shown)
     assert came == shown
     assert scores == pytest.approx(shown_scores, rel=1e-3, abs=1e-6)
+
+
+def test_the_best_classes_are_those_that_are_shown(server: Server) -> None:
+    came, shown = asked_and_shown(server, "classes")
+    assert came == shown
+
+
+def test_a_prediction_of_v1_is_the_one_that_is_shown(server: Server) -> None:
+    came, shown = asked_and_shown(server, "v1")
+    ((came,), (shown,)) = came["predictions"], shown["predictions"]
+    assert came["label"] == shown["label"]
+    assert came["scores"] == pytest.approx(shown["scores"], rel=1e-3)
 
 
 def told(story: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from gateway.config import Config
 from gateway.wire.decode import Limits
 from gateway.wire.heads import HeadLimits
 from gateway.wire.intake import Policy as IntakePolicy
+from gateway.wire.paths import Routes, path_segments
 from gateway.wire.port import Policy as PortPolicy
 
 
@@ -17,6 +18,7 @@ def intake_policy(config: Config) -> IntakePolicy:
         default_deadline_s=config.default_deadline_s,
         priority_levels=config.batching.priority_levels,
         default_priority=config.batching.default_priority,
+        v1=config.dialects.v1,
         limits=Limits(
             max_tensors=limits.max_tensors,
             max_rank=limits.max_rank,
@@ -25,6 +27,16 @@ def intake_policy(config: Config) -> IntakePolicy:
             simd_from_bytes=limits.simd_from_bytes,
         ),
     )
+
+
+def routes_of(config: Config) -> Routes:
+    """Return which paths there are beyond those of V2 and V1."""
+    dialects = config.dialects
+    predict, health = (
+        None if route is None else path_segments(route.encode())
+        for route in (dialects.predict_route, dialects.health_route)
+    )
+    return Routes(dialects.default_model, predict, health)
 
 
 def port_policy(config: Config) -> PortPolicy:

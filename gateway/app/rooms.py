@@ -10,7 +10,7 @@ import asyncio
 import random
 import weakref
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
 from gateway.app.loader import Loader
 from gateway.app.opened import Opened, open_version
-from gateway.app.policies import intake_policy, port_policy
+from gateway.app.policies import intake_policy, port_policy, routes_of
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.control.messages import Assigned, Entry, Table
@@ -32,14 +32,17 @@ from gateway.repository.load import load
 from gateway.repository.proof import Proof
 from gateway.repository.prove import prove
 from gateway.wire.desk import Desk
+from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
+from gateway.wire.paths import Routes
 from gateway.wire.port import Drain, Port
 from gateway.wire.port import Policy as PortPolicy
 from gateway.wire.rest import Rest
 from gateway.wire.stock import Stock
+from gateway.wire.unpacking import Unpacker
 
 _AGE_SPREAD_RATIO = 0.1
 
@@ -52,6 +55,7 @@ class Replica:
     intake: Intake
     rest: Rest
     policy: PortPolicy
+    routes: Routes
     drain: Drain
     catalog: Catalog
 
@@ -72,7 +76,7 @@ class Replica:
             self.intake,
             self.rest,
             self.policy,
-            HeadCache(self.policy.heads),
+            HeadCache(self.policy.heads, read_line=partial(read_request_line, routes=self.routes)),
             state.connections,
             state.tasks,
             _spread,
@@ -98,14 +102,19 @@ async def open_rooms(
     drain = Drain(config.drain_timeout_s)
     record = Record(memory.row(0))
     flow = Flow({}, {})
-    intake = Intake(flow, intake_policy(config), record)
+    routes = routes_of(config)
     loader = Loader()
 
     async def open_one(assigned: Assigned) -> Opened:
         loaded = await loader.run(partial(load, assigned.proof))
         return await open_version(loaded, config, Record(memory.row(assigned.row)), record.moved)
 
-    async with Catalog((flow, intake), open_one, drain, on_retired) as catalog:
+    async with AsyncExitStack() as stack:
+        unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
+        intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
+        catalog = await stack.enter_async_context(
+            Catalog((flow, intake), open_one, drain, on_retired)
+        )
         is_explicit = config.repository.control == "explicit"
         metadata = Metadata(
             flow,
@@ -116,8 +125,8 @@ async def open_rooms(
             needs_a_model=not is_explicit,
         )
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
-        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes)
-        yield Replica(flow, intake, rest, port_policy(config), drain, catalog)
+        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes)
+        yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog)
 
 
 @asynccontextmanager

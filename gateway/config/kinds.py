@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gateway.core.versions import is_model_name
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_ROUTE = re.compile(r"(?:/(?:[!$&-.0-;=@-~]|%[0-9A-Fa-f]{2})+)+")
 _TOKEN = re.compile(r"(viewer|operator):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
 _EXPECTED = (
     "must be role:name:sha256, role viewer or operator, name of letters, digits and . _ -, "
@@ -50,6 +51,12 @@ def _model_name(value: str) -> str:
     return value
 
 
+def _route(value: str) -> str:
+    if not _ROUTE.fullmatch(value):
+        raise ValueError("must be a path that begins with / and has no query")
+    return value
+
+
 def _token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise ValueError(_EXPECTED)
@@ -71,6 +78,7 @@ Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+Route = Annotated[str, AfterValidator(_route)]
 # Lists are lists in TOML, and tuples here.
 Hosts = Annotated[tuple[Host, ...], Field(strict=False)]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_model_name)], ...], Field(strict=False)]

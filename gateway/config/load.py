@@ -24,6 +24,11 @@ from gateway.config.tables import Config
 from gateway.config.unbuilt import refusals
 
 _PREFIX = "GATEWAY_"
+# What Vertex AI tells every container; our own variables go before.
+_THEIRS = {
+    "AIP_PREDICT_ROUTE": "GATEWAY_DIALECTS__PREDICT_ROUTE",
+    "AIP_HEALTH_ROUTE": "GATEWAY_DIALECTS__HEALTH_ROUTE",
+}
 _NOT_SETTINGS = {"GATEWAY_ADMIN_TOKEN"}  # the command line's own: what it shows a gateway
 
 
@@ -69,12 +74,15 @@ def _put_environment(
     faults: list[Fault],
 ) -> None:
     known = {_PREFIX + path.upper().replace(".", "__"): (path, key) for path, key in keys(Config)}
-    named = {name for name in environ if name.startswith(_PREFIX)} - _NOT_SETTINGS
-    for name in sorted(named):
-        if name not in known:
+    named = {name: name for name in environ if name.startswith(_PREFIX)}
+    named |= {name: ours for name, ours in _THEIRS.items() if name in environ}
+    for name, ours in sorted(named.items()):  # theirs come first, so that ours replace them
+        if ours in _NOT_SETTINGS:
+            continue
+        if ours not in known:
             faults.append((name, unknown("variable", name, list(known))))
             continue
-        path, key = known[name]
+        path, key = known[ours]
         sources[f"$.{path}"] = name
         *sections, last = path.split(".")
         table = raw

@@ -24,6 +24,7 @@ from gateway.config.kinds import (
     Port,
     Positive,
     Ratio,
+    Route,
     Secrets,
     Table,
     Text,
@@ -143,6 +144,26 @@ class BatchingConfig(Table):
         return self
 
 
+class DialectsConfig(Table):
+    """What is understood beside V2."""
+
+    default_model: Text | None = None
+    """Who answers /invocations, /ping and Vertex AI's routes: none, there are none."""
+    v1: Literal["kserve", "tfserving"] = "kserve"
+    """How a column of V1 is answered: as predictions, or as outputs."""
+    predict_route: Route | None = None
+    """Where Vertex AI asks for predictions; AIP_PREDICT_ROUTE is read too."""
+    health_route: Route | None = None
+    """Where Vertex AI asks for health; AIP_HEALTH_ROUTE is read too."""
+
+    @model_validator(mode="after")
+    def _has_somebody_to_answer(self) -> Self:
+        for key in ("predict_route", "health_route"):
+            if getattr(self, key) is not None and self.default_model is None:
+                raise ValueError(f"{key} is set, and default_model is missing")
+        return self
+
+
 class CacheConfig(Table):
     """Answering repeats without running the model."""
 
@@ -237,6 +258,7 @@ class Config(Table):
     admin_tls: TlsConfig = TlsConfig()
     limits: LimitsConfig = LimitsConfig()
     batching: BatchingConfig = BatchingConfig()
+    dialects: DialectsConfig = DialectsConfig()
     cache: CacheConfig = CacheConfig()
     redis: RedisConfig = RedisConfig()
     auth: AuthConfig = AuthConfig()

@@ -58,7 +58,14 @@ def load(proof: Proof) -> Loaded:
             raise LoadFailed(f"{found.folder}: changed while it was loaded")
     except (OSError, ValueError) as error:
         raise LoadFailed(str(error)) from error
-    version = Version(found.model, found.version, session.signature, proof.digest, proof.platform)
+    version = Version(
+        found.model,
+        found.version,
+        session.signature,
+        proof.digest,
+        proof.platform,
+        found.settings.labels,
+    )
     return Loaded(version, session, found.settings, proof.cost, proof.placement)
 
 

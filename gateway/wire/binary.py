@@ -49,7 +49,7 @@ class Blobs:
                 f"after the JSON part, got {len(blob)}"
             )
         self._left = self._left[size_bytes:]
-        return _proved(tensor, blob)
+        return proved(tensor, blob)
 
     def finish(self, model: str) -> None:
         """Refuse bytes that no input has taken. Raises: Malformed."""
@@ -61,14 +61,9 @@ class Blobs:
 
 
 def json_part(body: bytes | bytearray, json_length: int | None) -> bytes | bytearray:
-    """Return the part of a body that is JSON. Raises: Malformed."""
+    """Return the part of a body that is JSON; a length of 0 is raw.py's. Raises: Malformed."""
     if json_length is None or json_length == len(body) > 0:
         return body
-    if json_length == 0:
-        raise Malformed(
-            f"{_HEADER}: expected the length of the JSON part, got 0: "
-            "raw binary requests are not supported yet"
-        )
     if not 0 < json_length <= len(body):
         raise Malformed(
             f"{_HEADER}: expected at most the {len(body)} bytes of the body, got {json_length}"
@@ -76,7 +71,8 @@ def json_part(body: bytes | bytearray, json_length: int | None) -> bytes | bytea
     return body[:json_length]
 
 
-def _proved(tensor: Tensor, blob: memoryview) -> Payload:
+def proved(tensor: Tensor, blob: memoryview) -> Payload:
+    """Return bytes of the right number as elements of `tensor`. Raises: InvalidTensor."""
     if tensor.kind.name == "BYTES":
         return _strings(tensor, bytes(blob))
     if tensor.kind.name == "BOOL" and (strange := bytes(blob).translate(None, b"\0\1")):

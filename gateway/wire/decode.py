@@ -3,6 +3,7 @@
 Job    read a whole request, JSON with or without binary tensors, for one version.
 Never  lets a request through that does not fit the model; blames it by path instead.
 
+    raw        a body without JSON                     -> Payload
     binary     which part of the body is JSON          -> text
     bounds     no more of it than fits the model
     simd       a large text, its numbers left alone    -> request, or None
@@ -22,7 +23,9 @@ from gateway.types import Payload, Shape, TensorSpec, Version
 from gateway.wire import jsontext, parameters, simd, values
 from gateway.wire.binary import Blobs, json_part
 from gateway.wire.bounds import check_size
+from gateway.wire.classes import check_classes
 from gateway.wire.jsontext import MISSING, brief, got
+from gateway.wire.raw import read_raw
 from gateway.wire.tensors import Limits, Tensor, fit, named
 
 __all__ = ["Limits", "Reading", "Wanted", "decode"]
@@ -33,10 +36,14 @@ _SOURCES = (
 
 
 class Wanted(NamedTuple):
-    """One output that the caller asked for; `place` is its own in the signature."""
+    """One output that the caller asked for; `place` is its own in the signature.
+
+    `classes` above 0 asks for its best so many classes instead.
+    """
 
     place: int
     binary: bool
+    classes: int = 0
 
 
 @dataclass(slots=True)
@@ -64,7 +71,23 @@ def decode(
     Units: `json_length` is in bytes; None: all of the body is JSON.
     Raises: Malformed, InvalidTensor.
     """
-    request = _request(json_part(body, json_length), version, limits)
+    if json_length == 0:
+        return _raw(body, version, limits)
+    request = parse(json_part(body, json_length), version, limits)
+    return decode_request(request, body, json_length, version, limits)
+
+
+def decode_request(
+    request: dict[str, object],
+    body: bytes | bytearray,
+    json_length: int | None,
+    version: Version,
+    limits: Limits,
+) -> Reading:
+    """Return what a request says whose JSON was parsed; its bytes follow in `body`.
+
+    Raises: Malformed, InvalidTensor.
+    """
     asked = parameters.read(request, "$")
     parameters.refuse_sequence(asked)
     timeout_us = parameters.count(asked, "timeout", "$") or 0
@@ -88,7 +111,16 @@ def decode(
     )
 
 
-def _request(text: bytes | bytearray, version: Version, limits: Limits) -> dict[str, object]:
+def _raw(body: bytes | bytearray, version: Version, limits: Limits) -> Reading:
+    payload, shape = read_raw(body, version, limits)
+    has_batch = version.signature.max_batch_rows > 0
+    outputs = range(len(version.signature.outputs))
+    wanted = tuple(Wanted(at, binary=True) for at in outputs)
+    return Reading((payload,), 1, (shape[has_batch:],), None, wanted, 0, 0)
+
+
+def parse(text: bytes | bytearray, version: Version, limits: Limits) -> dict[str, object]:
+    """Return the object that a JSON text is. Raises: Malformed, InvalidTensor."""
     if not text:
         raise Malformed("request body ($): expected a JSON object, got an empty body")
     check_size(text, version, limits)
@@ -158,19 +190,19 @@ def _wanted(
                 f"output '{name}' already exists in request ({path}.name): "
                 "expected each output once"
             )
-        wanted[index] = Wanted(index, _is_binary(member, path))
+        wanted[index] = _form(member, path, index, version)
     return tuple(wanted[index] for index in sorted(wanted))
 
 
-def _is_binary(member: dict[str, object], path: str) -> bool:
+def _form(member: dict[str, object], path: str, index: int, version: Version) -> Wanted:
+    """Return in which form an output is wanted."""
     given = parameters.read(member, path)
     parameters.refuse_shared_memory(given, path)
-    if classes := parameters.count(given, "classification", path):
-        raise Malformed(
-            f"classification is not supported yet: {path}.parameters.classification: "
-            f"expected 0, got {classes}"
-        )
-    return parameters.flag(given, "binary_data", path)
+    classes = parameters.count(given, "classification", path) or 0
+    if classes:
+        signature = version.signature
+        check_classes(signature.outputs[index], classes, signature.max_batch_rows > 0, path)
+    return Wanted(index, parameters.flag(given, "binary_data", path), classes)
 
 
 def _inputs(

@@ -20,6 +20,7 @@ import orjson
 
 from gateway.errors import InvalidTensor
 from gateway.types import Array, Call, Outputs, Version
+from gateway.wire.classes import classified
 from gateway.wire.decode import Wanted
 
 _MOST_HEADS = 256
@@ -46,12 +47,11 @@ class Encoder:
 
     def __init__(self, version: Version) -> None:
         self._batches = version.signature.max_batch_rows > 0
+        self._outputs = version.signature.outputs
+        self._labels = version.labels
         names = {"model_name": version.model, "model_version": version.version}
         self._head = orjson.dumps(names)[:-1]
-        self._openings = [
-            orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1] + b',"shape":['
-            for spec in version.signature.outputs
-        ]
+        self._openings = [_opening_of(spec.name, spec.datatype) for spec in self._outputs]
         self._heads: dict[tuple[object, ...], bytes] = {}  # of answers that are all binary
         self.everything = tuple(
             Wanted(at, binary=False) for at in range(len(version.signature.outputs))
@@ -112,6 +112,8 @@ class Encoder:
         arrays = [call.outputs.arrays[one.place] for one in wanted]
         if self._batches:
             arrays = [array[call.start : call.stop] for array in arrays]
+        if any(one.classes for one in wanted):
+            arrays = [self._classified(*pair) for pair in zip(arrays, wanted, strict=True)]
         blobs = [_blob(array) for array, one in zip(arrays, wanted, strict=True) if one.binary]
         key = wanted, tuple([array.shape for array in arrays]), tuple([len(blob) for blob in blobs])
         if request_id is not None or len(blobs) < len(wanted):
@@ -140,7 +142,7 @@ class Encoder:
         sizes = iter([len(blob) for blob in blobs])
         between = b',"outputs":['
         for array, one in zip(arrays, wanted, strict=True):
-            pieces += (between, self._opening(one.place, array))
+            pieces += (between, self._opening(one, array))
             if one.binary:
                 pieces.append(b'],"parameters":{"binary_data_size":%d}}' % next(sizes))
             else:
@@ -149,8 +151,21 @@ class Encoder:
         pieces.append(b"]}" if wanted else b',"outputs":[]}')
         return b"".join(pieces)
 
-    def _opening(self, index: int, array: Array) -> bytes:
-        return self._openings[index] + b",".join(b"%d" % axis for axis in array.shape)
+    def _opening(self, one: Wanted, array: Array) -> bytes:
+        opening = self._openings[one.place]
+        if one.classes:
+            opening = _opening_of(self._outputs[one.place].name, "BYTES")
+        return opening + b",".join(b"%d" % axis for axis in array.shape)
+
+    def _classified(self, array: Array, one: Wanted) -> Array:
+        if not one.classes:
+            return array
+        name = self._outputs[one.place].name
+        return classified(array, one.classes, self._labels.get(name, ()), self._batches, name)
+
+
+def _opening_of(name: str, datatype: str) -> bytes:
+    return orjson.dumps({"name": name, "datatype": datatype})[:-1] + b',"shape":['
 
 
 def _shape(array: Array, batches: bool) -> bytes:
@@ -173,8 +188,13 @@ def _flat_text(array: Array) -> bytes:
     return _text(array.reshape(-1))[1:-1]
 
 
+def text_of(array: Array) -> bytes:
+    """Return the JSON of an array, nested as its shape says."""
+    return _text(array) if array.ndim else _flat_text(array)
+
+
 def _text(array: Array) -> bytes:
-    """Return the JSON of an array of one or two axes."""
+    """Return the JSON of an array of at least one axis."""
     if array.dtype == object:
         return orjson.dumps(array.tolist())
     text = orjson.dumps(np.ascontiguousarray(array), option=_NUMPY)

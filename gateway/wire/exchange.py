@@ -22,7 +22,7 @@ from gateway.types import Call, Shape, Version
 from gateway.wire.decode import Limits, Wanted
 from gateway.wire.encode import Encoder
 from gateway.wire.failures import describe
-from gateway.wire.forms import JSON, OCTETS, Form, Pairs, form
+from gateway.wire.forms import JSON, OCTETS, Form, Pair, Pairs, form
 from gateway.wire.layouts import Layouts
 from gateway.wire.quick import Quick, quick_of
 
@@ -35,6 +35,13 @@ class Tally(Protocol):
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
         """Count one, with the error's stable name; it must not raise."""
+
+
+class Writer(Protocol):
+    """How another dialect answers; see wire/dialects."""
+
+    def write(self, codec: "Codec", call: Call, request_id: str | None) -> tuple[bytes, Form]:
+        """Return body and form of a call's answer. Raises: InvalidTensor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +66,7 @@ class Codec:
     quick: Quick | None
     layouts: Layouts
     encoder: Encoder
+    named: Pair  # the header that names the version
     json_form: Form
     binary_form: Form
     row_shapes: tuple[Shape, ...]
@@ -73,6 +81,7 @@ def codec_of(version: Version, limits: Limits, losses: Losses) -> Codec:
         quick_of(version, limits),
         Layouts(version),
         Encoder(version),
+        named,
         form(200, (JSON, named)),
         form(200, (OCTETS, named)),
         tuple(spec.shape[1:] for spec in version.signature.inputs),
@@ -87,7 +96,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "body", "call", "codec", "form", "id", "is_bare", "more", "request_id", "send", "wanted",
+        "body", "call", "codec", "form", "id", "is_bare", "manner", "more", "request_id", "send",
     )  # fmt: skip
 
     def __init__(self, request_id: bytes, send: Send | None) -> None:
@@ -96,7 +105,8 @@ class Exchange:
         self.codec: Codec | None = None
         self.call: Call | None = None
         self.id: str | None = None  # the one inside the body
-        self.wanted: tuple[Wanted, ...] | None = None  # None: every output, as JSON
+        # None: every output, as V2 JSON; else what V2 asked for, or another dialect's writer
+        self.manner: tuple[Wanted, ...] | Writer | None = None
         self.form: Form | None = None
         self.body = b""
         self.more: Pairs = ()
@@ -116,11 +126,14 @@ class Exchange:
         if send is None:
             return
         try:
-            if self.wanted is None:
+            manner = self.manner
+            if manner is None:
                 self.body = codec.encoder.json(call, self.id)
                 self.form = codec.json_form
+            elif isinstance(manner, tuple):
+                self._answer_mixed(codec, call, manner)
             else:
-                self._answer_mixed(codec, call, self.wanted)
+                self.body, self.form = manner.write(codec, call, self.id)
         except Exception as error:  # noqa: BLE001 - the outer ring
             codec.losses.count(error, call.arrived)
             self.refuse(error)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-Pairs = tuple[tuple[bytes, bytes], ...]
+Pair = tuple[bytes, bytes]
+Pairs = tuple[Pair, ...]
 
 JSON = (b"content-type", b"application/json")
 OCTETS = (b"content-type", b"application/octet-stream")

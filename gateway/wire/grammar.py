@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from gateway.wire.failures import Refused
-from gateway.wire.paths import InferTarget, infer_target, path_segments, quoted, split_target
+from gateway.wire.paths import V2_AND_V1, InferTarget, Routes, path_segments, quoted, split_target
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 
@@ -55,7 +55,7 @@ class RequestLine(NamedTuple):
     path_fault: str | None
 
 
-def read_request_line(line: bytes) -> RequestLine:
+def read_request_line(line: bytes, routes: Routes = V2_AND_V1) -> RequestLine:
     """Read a request line, its CRLF included.
 
     Raises: Refused, for anything but `METHOD target HTTP/1.x` with single spaces.
@@ -71,7 +71,7 @@ def read_request_line(line: bytes) -> RequestLine:
         path = path_segments(raw_path)
     except Refused as refused:
         return RequestLine(method, target, (), raw_path, query, minor, None, str(refused))
-    infer = infer_target(path) if method == "POST" else None
+    infer = routes.infer_target(path) if method == "POST" else None
     return RequestLine(method, target, path, raw_path, query, minor, infer, None)
 
 

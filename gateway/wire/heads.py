@@ -58,8 +58,8 @@ class Head(NamedTuple):
     Units: `length` is the body's bytes, 0 when not given.
 
     `fault` is answered in order, and the connection kept. With a bad escape in the path,
-    `path` is () and `infer` None. The other faults, and the fields after `request_id`,
-    are read on inference requests alone: no other request gives these headers a meaning.
+    `path` is () and `infer` None. The other faults, and `terms`, are read on inference
+    requests alone: no other request gives these headers a meaning.
     """
 
     # A named tuple, since a frozen dataclass of so many fields takes 1.4 us longer to make.
@@ -77,9 +77,7 @@ class Head(NamedTuple):
     keeps_alive: bool
     expects_continue: bool
     request_id: bytes | None  # the caller's, if it may be echoed
-    timeout_s: float | None
-    priority: int
-    json_length: int | None
+    terms: Terms
     fault: errors.GatewayError | None
 
 
@@ -158,9 +156,7 @@ def parse(raw: bytes, limits: HeadLimits, read_line: ReadLine = read_request_lin
         minor == 1 and (connection is None or not _has_close(connection)),
         expects_continue,
         usable_request_id(fields),
-        terms.timeout_s,
-        terms.priority,
-        terms.json_length,
+        terms,
         fault,
     )
 
@@ -171,7 +167,7 @@ def _terms(
     """Return (terms, fault); only an inference request has terms."""
     if line.infer is not None:
         try:
-            return read_terms(fields), None
+            return read_terms(fields, line.infer.dialect), None
         except errors.GatewayError as error:
             # Kept in the Head, so it must not keep our frames.
             return NO_TERMS, error.with_traceback(None)

@@ -13,7 +13,7 @@ from gateway.errors import GatewayError
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused, too_large
 from gateway.wire.intake import Intake
-from gateway.wire.paths import infer_target
+from gateway.wire.paths import Routes
 from gateway.wire.runner import Message, Receive, Send
 from gateway.wire.terms import joined, read_terms
 
@@ -21,8 +21,9 @@ from gateway.wire.terms import joined, read_terms
 class Inference:
     """An ASGI app that answers one inference request, unless the client leaves."""
 
-    def __init__(self, intake: Intake, max_body_bytes: int) -> None:
+    def __init__(self, intake: Intake, routes: Routes, max_body_bytes: int) -> None:
         self._intake = intake
+        self._routes = routes
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -33,10 +34,10 @@ class Inference:
         state = scope["state"]
         exchange = Exchange(state["request_id"], _nobody)
         try:
-            target = infer_target(state["segments"])
+            target = self._routes.infer_target(state["segments"])
             if target is None:  # a name that no model can have
                 raise Refused(404, "Not Found", code="not_found")
-            terms = read_terms(joined(scope["headers"]))
+            terms = read_terms(joined(scope["headers"]), target.dialect)
             body = await read_body(receive, self._max_body_bytes)
         except GatewayError as error:
             self._intake.refuse(exchange, error)

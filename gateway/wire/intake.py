@@ -9,37 +9,32 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from gateway.errors import ClientGone
 from gateway.flow import Flow
 from gateway.types import Call, Version
-from gateway.wire.decode import Limits, decode
+from gateway.wire.decode import Limits, Reading, decode
+from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Codec, Exchange, Losses, Tally, codec_of
-from gateway.wire.paths import InferTarget
-
-Body = bytes | bytearray
-
-
-class Asked(Protocol):
-    """What the headers of a request ask for; a Head and Terms both say it."""
-
-    @property
-    def timeout_s(self) -> float | None: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def json_length(self) -> int | None: ...
+from gateway.wire.paths import Dialect, InferTarget
+from gateway.wire.terms import Terms
+from gateway.wire.unpacking import Body, Unpack, unpack_at_once
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a request may ask for, and what it gets unasked."""
+    """What a request may ask for, and what it gets unasked.
+
+    `v1` is in whose words a column of V1 is answered.
+    """
 
     default_deadline_s: float = 10.0
     priority_levels: int = 4
     default_priority: int = 2
+    v1: Literal["kserve", "tfserving"] = "kserve"
     limits: Limits = field(default_factory=Limits)
 
     def rank(self, priority: int) -> int:
@@ -63,6 +58,7 @@ class Intake:
         policy: Policy,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        unpack: Unpack = unpack_at_once,
     ) -> None:
         """`tally` counts what is refused before a version is chosen.
 
@@ -71,6 +67,8 @@ class Intake:
         self._flow = flow
         self._policy = policy
         self._losses = Losses(tally, clock)
+        self._unpack = unpack
+        self._dialects = Dialects(policy.limits, policy.v1)
         self._tallies: Mapping[Version, Tally] = {}
         self._default_rank = policy.rank(0)
         self._simd_from_bytes = policy.limits.simd_from_bytes
@@ -97,7 +95,7 @@ class Intake:
         exchange.refuse(error)
 
     def start(
-        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
     ) -> None:
         """Hand the request to the flow; it is answered once, perhaps before this returns."""
         try:
@@ -107,14 +105,14 @@ class Intake:
                 codec = self._codecs[version] = self._codec_of(version)
             exchange.codec = codec
             read = None
-            if (
-                codec.quick is not None
-                and asked.json_length is None
-                and len(body) < self._simd_from_bytes
-            ):
-                read = codec.quick.read(body)
+            if terms.is_plain:
+                if codec.quick is not None and len(body) < self._simd_from_bytes:
+                    read = codec.quick.read(body)
+            elif terms.coding is not None:
+                self._unpack_first(exchange, terms, target, body, now)
+                return
             if read is None:
-                call = self._decode(exchange, codec, asked, body, now)
+                call = self._decode(exchange, codec, terms, body, now)
             else:
                 payload, rows, exchange.id = read
                 call = Call(
@@ -123,14 +121,31 @@ class Intake:
                     rows,
                     codec.row_shapes,
                     exchange.settle,
-                    now + self._budget_s(asked),
-                    self._policy.rank(asked.priority) if asked.priority else self._default_rank,
+                    now + self._budget_s(terms),
+                    self._policy.rank(terms.priority) if terms.priority else self._default_rank,
                     now,
                 )
             exchange.call = call
             self._flow.infer(call)
         except Exception as error:  # noqa: BLE001 - the outer ring
             self._give_up(exchange, error, now)
+
+    def _unpack_first(
+        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+    ) -> None:
+        """Start again with what the body holds, if somebody still waits for the answer."""
+        assert terms.coding is not None
+        unpacked = replace(terms, coding=None)
+
+        def go_on(held: Body | Exception) -> None:
+            if exchange.send is None:
+                self._give_up(exchange, ClientGone("the client closed the connection"), now)
+            elif isinstance(held, Exception):
+                self._give_up(exchange, held, now)
+            else:
+                self.start(exchange, unpacked, target, held, now)
+
+        self._unpack(body, terms.coding, go_on)
 
     def _codec_of(self, version: Version) -> Codec:
         own = self._tallies.get(version)
@@ -152,20 +167,17 @@ class Intake:
         exchange.refuse(error)
 
     def _decode(
-        self, exchange: Exchange, codec: Codec, asked: Asked, body: Body, now: float
+        self, exchange: Exchange, codec: Codec, terms: Terms, body: Body, now: float
     ) -> Call:
-        """Read a request of any kind. Raises: Malformed, InvalidTensor."""
-        length = asked.json_length
-        reading = None if length is None else codec.layouts.read(body, length)
-        if reading is None:
-            reading = decode(body, length, codec.version, self._policy.limits)
-            refuse_unwritable(codec.version, reading.wanted)
-            if length is not None:
-                codec.layouts.learn(body, length, reading)
+        """Read a request of any kind. Raises: Malformed, InvalidTensor, Refused."""
+        if terms.dialect is Dialect.V2:
+            reading = self._read(codec, terms, body)
+            if reading.wanted != codec.encoder.everything:
+                exchange.manner = reading.wanted
+        else:
+            reading, exchange.manner = self._dialects.read(body, terms, codec.version)
         exchange.id = reading.id
-        if reading.wanted != codec.encoder.everything:
-            exchange.wanted = reading.wanted
-        budget_s = self._budget_s(asked)
+        budget_s = self._budget_s(terms)
         if reading.timeout_us:
             budget_s = min(budget_s, reading.timeout_us / 1e6)
         return Call(
@@ -175,11 +187,22 @@ class Intake:
             reading.shapes,
             exchange.settle,
             now + budget_s,
-            self._policy.rank(reading.priority or asked.priority),
+            self._policy.rank(reading.priority or terms.priority),
             now,
         )
 
-    def _budget_s(self, asked: Asked) -> float:
+    def _read(self, codec: Codec, terms: Terms, body: Body) -> Reading:
+        """Read a V2 request. Raises: Malformed, InvalidTensor."""
+        length = terms.json_length
+        reading = None if length is None else codec.layouts.read(body, length)
+        if reading is None:
+            reading = decode(body, length, codec.version, self._policy.limits)
+            refuse_unwritable(codec.version, reading.wanted)
+            if length is not None:
+                codec.layouts.learn(body, length, reading)
+        return reading
+
+    def _budget_s(self, terms: Terms) -> float:
         """Return the seconds the request may take: what it asks for, at most the default."""
         most = self._policy.default_deadline_s
-        return most if asked.timeout_s is None or asked.timeout_s > most else asked.timeout_s
+        return most if terms.timeout_s is None or terms.timeout_s > most else terms.timeout_s

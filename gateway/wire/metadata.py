@@ -73,6 +73,18 @@ class Metadata:
             self._flow.find(model, version)
         return {"name": model, "ready": True}
 
+    def status(self, model: str, version: str | None) -> dict[str, object]:
+        """Return a model's state in the words of KServe V1 and of TensorFlow Serving at once.
+
+        Raises: UnknownModel, UnknownVersion, NotReady.
+        """
+        self.ready(model, version)
+        served = self._flow.models[model].versions
+        names = served if version is None else [self._flow.find(model, version).version]
+        available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        states = [{"version": name} | available for name in names]
+        return {"name": model, "ready": True, "model_version_status": states}
+
     def check_ready(self) -> None:
         """Return if this server can serve. Raises: Draining, NotReady."""
         if self._is_leaving():

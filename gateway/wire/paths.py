@@ -6,6 +6,7 @@ Never  decodes twice, redirects, or lets an encoded slash split a segment.
 
 import re
 from dataclasses import dataclass
+from enum import Enum, auto
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.versions import is_model_name
@@ -16,7 +17,17 @@ _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^#]*)")
 _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,64}\]|[0-9A-Za-z\-._~%!$&'()*+;=]{1,255})(?::[0-9]{0,5})?"
 )
+_PREDICT = ":predict"  # the verb belongs to the last segment
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+class Dialect(Enum):
+    """Whose words a request for a prediction is in."""
+
+    V2 = auto()  # Open Inference Protocol
+    V1 = auto()  # KServe V1 and TensorFlow Serving
+    INVOCATIONS = auto()  # SageMaker and MLflow
+    VERTEX = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,32 @@ class InferTarget:
 
     model: str
     version: str | None
+    dialect: Dialect = Dialect.V2
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Which paths there are beyond those of V2 and V1.
+
+    `default_model` answers where a path names none; without it there are no such paths.
+    `predict` and `health` are where Vertex AI asks, as segments.
+    """
+
+    default_model: str | None = None
+    predict: tuple[str, ...] | None = None
+    health: tuple[str, ...] | None = None
+
+    def infer_target(self, segments: tuple[str, ...]) -> InferTarget | None:
+        """Return what a POST to this path would infer on, or None: not an inference path."""
+        if self.default_model is not None:
+            if segments == self.predict:
+                return InferTarget(self.default_model, None, Dialect.VERTEX)
+            if segments == ("invocations",):
+                return InferTarget(self.default_model, None, Dialect.INVOCATIONS)
+        return infer_target(segments)
+
+
+V2_AND_V1 = Routes()
 
 
 def is_authority(value: bytes) -> bool:
@@ -69,15 +106,23 @@ def path_segments(raw_path: bytes) -> tuple[str, ...]:
 
 
 def infer_target(segments: tuple[str, ...]) -> InferTarget | None:
-    """Return what a POST to this path would infer on, or None: not an inference path."""
+    """Return what a POST to this path would infer on by V2 or V1, or None."""
+    version: str | None = None
+    dialect = Dialect.V2
     match segments:
         case ("v2", "models", model, "infer"):
-            version = None
+            pass
         case ("v2", "models", model, "versions", version, "infer") if version:
             pass
+        case ("v1", "models", last) if last.endswith(_PREDICT):
+            model, dialect = last.removesuffix(_PREDICT), Dialect.V1
+        case ("v1", "models", model, "versions", last) if last.endswith(_PREDICT):
+            version, dialect = last.removesuffix(_PREDICT), Dialect.V1
+            if not version:
+                return None
         case _:
             return None
-    return InferTarget(model, version) if is_model_name(model) else None
+    return InferTarget(model, version, dialect) if is_model_name(model) else None
 
 
 def quoted(raw: bytes) -> str:

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import HeadCache, HeadLimits
-from gateway.wire.intake import Asked, Body
 from gateway.wire.paths import InferTarget
 from gateway.wire.runner import App
+from gateway.wire.terms import Terms
+from gateway.wire.unpacking import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Taker(Protocol):
         """Return a request id that nobody had before."""
 
     def start(
-        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
     ) -> None:
         """Answer the request once, through its exchange."""
 

@@ -13,12 +13,20 @@ from gateway.wire.failures import Refused
 from gateway.wire.forms import JSON, form
 
 _OK = form(200, (JSON,))
+_TEXT = form(200, ((b"content-type", b"text/plain; charset=utf-8"),))
 
 
 def reply(request: Request, body: bytes) -> Response:
     """Answer 200 with JSON text."""
     exchange = Exchange(request.state.request_id, None)
     exchange.answer(_OK, body)
+    return _response(exchange)
+
+
+def reply_text(request: Request, body: bytes) -> Response:
+    """Answer 200 with plain text."""
+    exchange = Exchange(request.state.request_id, None)
+    exchange.answer(_TEXT, body)
     return _response(exchange)
 
 
@@ -37,7 +45,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
 async def answer_http(request: Request, error: Exception) -> Response:
     """Give Starlette's own refusals our form."""
     assert isinstance(error, HTTPException)
-    allow = (error.headers or {}).get("Allow", "")
+    allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
     if error.status_code == 405 and request.method == "OPTIONS":
         response = Response(status_code=204, headers={"allow": allow})
         response.raw_headers.append((b"x-request-id", request.state.request_id))

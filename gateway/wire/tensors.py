@@ -47,6 +47,11 @@ class Tensor:
     shape: Shape
     elements: int
     has_batch: bool
+    data: str = ".data"  # where its elements are, beyond `path`
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}{self.data}"
 
     @property
     def whose(self) -> str:
@@ -72,18 +77,30 @@ def fit(
     """
     kind = _kind(member, spec, version, path)
     shape = _shape(member, path, limits)
-    elements = _count(shape, kind, spec, path)
-    max_rows = version.signature.max_batch_rows
-    _match(shape, spec, version, path)
-    if max_rows:
-        _check_batch(shape[0], max_rows, version, path)
+    fit_shape(shape, kind, spec, version, f"{path}.shape", limits)
+    has_batch = version.signature.max_batch_rows > 0
+    return Tensor(spec.name, version.model, path, kind, shape, math.prod(shape), has_batch)
+
+
+def fit_shape(
+    shape: Shape, kind: Datatype, spec: TensorSpec, version: Version, where: str, limits: Limits
+) -> None:
+    """Refuse a shape that does not fit. Raises: InvalidTensor."""
+    _check_count(shape, kind, spec, where)
+    _match(shape, spec, version, where)
+    if max_rows := version.signature.max_batch_rows:
+        _check_batch(shape[0], max_rows, version, where)
+    check_elements(shape, limits, where)
+
+
+def check_elements(shape: Shape, limits: Limits, where: str) -> None:
+    """Refuse a tensor of too many elements. Raises: InvalidTensor."""
     # A zero hides the other axes from the product, but not from whoever allocates.
     if math.prod(filter(None, shape)) > limits.max_elements:
         raise InvalidTensor(
-            f"{path}.shape: expected at most {limits.max_elements} elements "
+            f"{where}: expected at most {limits.max_elements} elements "
             f"(limits.max_elements), got {shown(shape)}"
         )
-    return Tensor(spec.name, version.model, path, kind, shape, elements, max_rows > 0)
 
 
 def _kind(member: dict[str, object], spec: TensorSpec, version: Version, path: str) -> Datatype:
@@ -120,35 +137,34 @@ def _shape(member: dict[str, object], path: str, limits: Limits) -> Shape:
     return tuple(shape)
 
 
-def _count(shape: Shape, kind: Datatype, spec: TensorSpec, path: str) -> int:
+def _check_count(shape: Shape, kind: Datatype, spec: TensorSpec, where: str) -> None:
     elements = math.prod(shape)
     if elements > _MAX_SIGNED:
         raise InvalidTensor(
             f"shape of input '{spec.name}' causes total element count to exceed maximum size of "
-            f"{_MAX_SIGNED} ({path}.shape): got {shown(shape)}"
+            f"{_MAX_SIGNED} ({where}): got {shown(shape)}"
         )
     if elements * kind.size_bytes > _MAX_SIGNED:
         raise InvalidTensor(
-            f"byte size overflow for input '{spec.name}' ({path}.shape): expected at most "
+            f"byte size overflow for input '{spec.name}' ({where}): expected at most "
             f"{_MAX_SIGNED} bytes, got {kind.name} of {shown(shape)}"
         )
-    return elements
 
 
-def _match(shape: Shape, spec: TensorSpec, version: Version, path: str) -> None:
+def _match(shape: Shape, spec: TensorSpec, version: Version, where: str) -> None:
     if len(shape) != len(spec.shape) or any(
         size not in (-1, given) for size, given in zip(spec.shape, shape, strict=True)
     ):
         raise InvalidTensor(
             f"unexpected shape for input '{spec.name}' for model '{version.model}'. "
-            f"Expected {shown(spec.shape)}, got {shown(shape)} ({path}.shape)"
+            f"Expected {shown(spec.shape)}, got {shown(shape)} ({where})"
         )
 
 
-def _check_batch(rows: int, max_rows: int, version: Version, path: str) -> None:
+def _check_batch(rows: int, max_rows: int, version: Version, where: str) -> None:
     if not 1 <= rows <= max_rows:
         law = f"must be <= {max_rows}" if rows else "must be >= 1"
         raise InvalidTensor(
-            f"inference request batch-size {law} for '{version.model}' ({path}.shape[0]): "
+            f"inference request batch-size {law} for '{version.model}' ({where}[0]): "
             f"expected 1 to {max_rows}, got {brief(rows)}"
         )

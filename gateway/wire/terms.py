@@ -1,6 +1,6 @@
 """Terms: what a caller asks of one inference, by header.
 
-Job    read timeout, priority, the length of the JSON part and the content coding.
+Job    read timeout, priority, the length of the JSON part, content coding and content type.
 Never  guesses: a header that is there and cannot be read is an error.
 
 The lane reads a whole head at once, the Starlette app reads its scope: both end here.
@@ -8,11 +8,11 @@ The lane reads a whole head at once, the Starlette app reads its scope: both end
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from gateway import errors
-from gateway.wire.failures import Refused
-from gateway.wire.paths import quoted
+from gateway.wire.codings import Coding, read_coding
+from gateway.wire.paths import Dialect, quoted
 
 DAY_MS = 86_400_000.0
 _DECIMAL = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
@@ -24,12 +24,22 @@ _REQUEST_ID = re.compile(rb"[!#-&(-\[\]-~]{1,128}")  # visible, neither quote no
 class Terms:
     """What the headers of an inference request ask for.
 
+    `is_plain`: the body is V2 in JSON, and is read as it comes. `media` is the content
+    type, in dialects that go by it.
     Units: `json_length` is in bytes, None when all of the body is JSON.
     """
 
     timeout_s: float | None = None
     priority: int = 0
     json_length: int | None = None
+    coding: Coding | None = None
+    dialect: Dialect = Dialect.V2
+    media: bytes = b""
+    is_plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_whole = self.json_length is None and self.coding is None
+        object.__setattr__(self, "is_plain", is_whole and self.dialect is Dialect.V2)
 
 
 NO_TERMS = Terms()
@@ -53,36 +63,32 @@ def usable_request_id(fields: Mapping[bytes, bytes]) -> bytes | None:
     return value if value is not None and _REQUEST_ID.fullmatch(value) else None
 
 
-def read_terms(fields: Mapping[bytes, bytes]) -> Terms:
+def read_terms(fields: Mapping[bytes, bytes], dialect: Dialect = Dialect.V2) -> Terms:
     """Return the terms of an inference request.
 
     Shapes: `fields` are as `joined` makes them.
     Raises: Malformed, for a header that cannot be read; Refused 415, for a coding.
     """
+    if dialect is not Dialect.V2:
+        return _foreign(fields, dialect)
     coding = fields.get(b"content-encoding")
     timeout_ms = fields.get(b"x-request-timeout-ms")
     priority = fields.get(b"x-request-priority")
     json_length = fields.get(b"inference-header-content-length")
     if coding is None and timeout_ms is None and priority is None and json_length is None:
         return NO_TERMS
-    check_coding(fields)
     return Terms(
         None if timeout_ms is None else _timeout_s(timeout_ms),
         0 if priority is None else _count(b"x-request-priority", priority),
         None if json_length is None else _json_length(json_length),
+        None if coding is None else read_coding(coding),
     )
 
 
-def check_coding(fields: Mapping[bytes, bytes]) -> None:
-    """Return if a body can be read as it comes. Raises: Refused 415."""
-    value = fields.get(b"content-encoding", b"")
-    if any(token.strip() not in (b"", b"identity") for token in value.lower().split(b",")):
-        raise Refused(
-            415,
-            f"header content-encoding: expected identity, got {quoted(value)}",
-            code="unsupported_media_type",
-            headers=(("accept-encoding", "identity"),),
-        )
+def _foreign(fields: Mapping[bytes, bytes], dialect: Dialect) -> Terms:
+    """Return the terms of a request in another dialect; V1 knows nothing of content types."""
+    media = b"" if dialect is Dialect.V1 else fields.get(b"content-type", b"")
+    return replace(read_terms(fields), dialect=dialect, media=media)
 
 
 def _timeout_s(value: bytes) -> float:

@@ -39,7 +39,7 @@ def pack(tensor: Tensor, values: object) -> Payload:
     """
     if tensor.kind.name in ("FP16", "BF16"):
         raise InvalidTensor(
-            f"receiving {tensor.kind.name} data via JSON is not supported ({tensor.path}.data): "
+            f"receiving {tensor.kind.name} data via JSON is not supported ({tensor.where}): "
             f"expected parameters.binary_data_size {tensor.whose}, got {got(values)}"
         )
     if isinstance(values, Column):
@@ -52,7 +52,7 @@ def pack(tensor: Tensor, values: object) -> Payload:
             raise _mismatch(tensor, values.amount)
         values = opened
     if not isinstance(values, list):
-        raise Malformed(f"{tensor.path}.data: expected an array, got {got(values)}")
+        raise Malformed(f"{tensor.where}: expected an array, got {got(values)}")
     flat, dims = _flatten(tensor, values)
     packer = _packer(tensor.kind.name)
     try:
@@ -93,7 +93,7 @@ def _unnest(values: list[object], dims: Shape) -> list[object] | None:
 
 def _mismatch(tensor: Tensor, what: str) -> InvalidTensor:
     return InvalidTensor(
-        f"Shape does not match true shape of 'data' field ({tensor.path}.data): expected "
+        f"Shape does not match true shape of 'data' field ({tensor.where}): expected "
         f"{tensor.elements} elements, or arrays nested as {shown(tensor.shape)}, "
         f"{tensor.whose}, got {what}"
     )
@@ -146,7 +146,7 @@ def _stranger(tensor: Tensor, flat: _Values, dims: Shape, packer: _Pack) -> Inva
     start = next(at for at in starts if not fits(flat[at : at + _CHUNK_ELEMENTS]))
     at = next(at for at in range(start, len(flat)) if not fits(flat[at : at + 1]))
     return InvalidTensor(
-        f"{tensor.path}.data{_indices(at, dims)}: expected {_expected(tensor)} {tensor.whose}, "
+        f"{tensor.where}{_indices(at, dims)}: expected {_expected(tensor)} {tensor.whose}, "
         f"got {got(flat[at])}"
     )
 

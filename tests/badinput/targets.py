@@ -1,8 +1,9 @@
 """Bad requests that are well framed: what they are sent to, and what their headers ask."""
 
+import gzip
 from collections.abc import Sequence
 
-from tests.badinput.rows import ECHO, LENGTH, Row, body, goes_on
+from tests.badinput.rows import ECHO, LENGTH, MAX_BODY_BYTES, Row, body, goes_on
 from tests.server import get, request
 
 
@@ -118,6 +119,11 @@ def _coding(name: str) -> Row:
     )  # fmt: skip
 
 
+def _packed(sentence: str, said: bytes, coding: str, *words: str) -> Row:
+    headers = [f"Content-Encoding: {coding}"]
+    return goes_on(sentence, request(ECHO, said, headers), *(words or (f"expected {coding}",)))
+
+
 TERMS: Sequence[Row] = (
     _coding("br"),
     _coding("zstd"),
@@ -145,7 +151,30 @@ TERMS: Sequence[Row] = (
     _asking("an empty length of the JSON part", f"{LENGTH}:"),
     _asking("a JSON part longer than the body", f"{LENGTH}: 99999"),
     _asking("a JSON part that no machine can count", f"{LENGTH}: {'9' * 40}"),
-    _asking("no JSON part, which is not served yet", f"{LENGTH}: 0"),
+    goes_on(
+        "no JSON part, and not the bytes of a row",
+        request(ECHO, body(), [f"{LENGTH}: 0"]),
+        "input byte size mismatch for input 'x' for model 'echo'. Expected 16, got",
+        code="invalid_tensor",
+    ),
+    goes_on(
+        "no JSON part for two inputs",
+        request("/v2/models/pair/infer", bytes(8), [f"{LENGTH}: 0"]),
+        "Raw request must only have 1 input (found 1) to be deduced but got 2 inputs in 'pair'",
+        code="invalid_tensor",
+    ),
+    _packed("plain text in gzip", body(), "gzip"),
+    _packed("plain text in deflate", body(), "deflate"),
+    _packed("half of gzip", gzip.compress(body())[:-9], "gzip"),
+    _packed("gzip and more", gzip.compress(body()) + b"more", "gzip"),
+    _packed("gzip of nonsense", gzip.compress(b"{"), "gzip", "expected JSON text"),
+    goes_on(
+        "a bomb",
+        request(ECHO, gzip.compress(bytes(64 << 20)), ["Content-Encoding: gzip"]),
+        f"exceeds the maximum allowed input size of {MAX_BODY_BYTES} bytes",
+        status=413,
+        code="too_large",
+    ),
     _asking("two lengths of the JSON part", f"{LENGTH}: 5", f"{LENGTH}: 6"),
 )
 
@@ -179,10 +208,12 @@ REPOSITORY: Sequence[Row] = (
     _index("an index asked for by a list", b"[]", "($)", "expected an object, got an array"),
     _index("an index asked for by half an object", b'{"ready":', "($)", "expected JSON text"),
     goes_on(
-        "an index asked for in gzip",
-        request("/v2/repository/index", b"{}", ["Content-Encoding: gzip"]),
-        "header content-encoding", "gzip", status=415, code="unsupported_media_type",
+        "an index asked for in br",
+        request("/v2/repository/index", b"{}", ["Content-Encoding: br"]),
+        "header content-encoding", "br", status=415, code="unsupported_media_type",
     ),
+    _index("an index asked for in what is no gzip", b"{}", "expected gzip",
+           headers=["Content-Encoding: gzip"]),
     _control("load", "echo"),
     _control("load", "nobody", b"{}"),
     _control("load", "..", b"{"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.badinput.bodies import BODIES
+from tests.badinput.dialects import DIALECTS
 from tests.badinput.framing import FRAMING
 from tests.badinput.rows import Row
 from tests.badinput.targets import TARGETS
@@ -14,7 +15,7 @@ from tests.badinput.tensors import TENSORS
 from tests.badinput.test_refusals import check_refusal
 from tests.server import Answer, Server, Wire, get, infer, request, tensor
 
-KEEPING = [row for row in (*TARGETS, *BODIES, *TENSORS) if row.keeps]
+KEEPING = [row for row in (*TARGETS, *BODIES, *TENSORS, *DIALECTS) if row.keeps]
 SHORT = [row for row in KEEPING if len(row.request) < 400]
 PIPELINE = 60  # requests: more than the server reads ahead
 

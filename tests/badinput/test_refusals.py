@@ -3,13 +3,20 @@
 import pytest
 
 from tests.badinput.bodies import BODIES
+from tests.badinput.dialects import DIALECTS
 from tests.badinput.framing import FRAMING
 from tests.badinput.rows import LENGTH, Row
 from tests.badinput.targets import TARGETS
 from tests.badinput.tensors import TENSORS
 from tests.server import Answer, Server, infer, tensor
 
-TABLES = {"framing": FRAMING, "target": TARGETS, "body": BODIES, "tensor": TENSORS}
+TABLES = {
+    "framing": FRAMING,
+    "target": TARGETS,
+    "body": BODIES,
+    "tensor": TENSORS,
+    "dialect": DIALECTS,
+}
 ROWS = [row for rows in TABLES.values() for row in rows]
 IDS = [f"{table}: {row.sentence}" for table, rows in TABLES.items() for row in rows]
 

@@ -18,23 +18,16 @@ from gateway.types import Call, Outputs
 from gateway.wire.exchange import Exchange
 from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
+from gateway.wire.terms import NO_TERMS
 from tests.fakes import Tallied, a_record
 
 BODY = v2_body([tuple(float(pixel % 17) for pixel in range(64))])
 
 
-class Terms:
-    """Headers that ask for nothing."""
-
-    timeout_s: float | None = None
-    priority = 0
-    json_length: int | None = None
-
-
 def ask(intake: Intake, send: Callable[[Exchange], None] = lambda _exchange: None) -> Exchange:
     """Start one request; `send` hears its answer."""
     exchange = Exchange(b"id", send)
-    intake.start(exchange, Terms(), InferTarget("digits", None), BODY, 0.0)
+    intake.start(exchange, NO_TERMS, InferTarget("digits", None), BODY, 0.0)
     return exchange
 
 

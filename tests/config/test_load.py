@@ -197,3 +197,18 @@ def test_any_text_in_any_variable_is_a_setting_or_a_fault(path: str, text: str) 
         found = [f"$.{path}"]
     # A certificate alone is a fault of its table.
     assert [place for place in found if not f"$.{path}".startswith(place.partition("[")[0])] == []
+
+
+def test_the_routes_that_vertex_ai_tells_are_read_and_ours_go_before() -> None:
+    theirs = {"AIP_PREDICT_ROUTE": "/theirs", "AIP_HEALTH_ROUTE": "/health/7"}
+    model = {"GATEWAY_DIALECTS__DEFAULT_MODEL": "m"}
+    dialects = load(None, theirs | model, {}).dialects
+    assert (dialects.predict_route, dialects.health_route) == ("/theirs", "/health/7")
+    ours = {"GATEWAY_DIALECTS__PREDICT_ROUTE": "/ours"}
+    assert load(None, theirs | model | ours, {}).dialects.predict_route == "/ours"
+
+
+def test_a_fault_of_a_route_names_the_variable_that_it_came_from() -> None:
+    environ = {"AIP_PREDICT_ROUTE": "none", "GATEWAY_DIALECTS__DEFAULT_MODEL": "m"}
+    with pytest.raises(ConfigError, match=r"predict_route.*\(from AIP_PREDICT_ROUTE\)"):
+        load(None, environ, {})

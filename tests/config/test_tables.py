@@ -347,3 +347,24 @@ def test_two_addresses_are_two_ports(raw: dict[str, Any]) -> None:
 def test_models_to_start_with_are_chosen_under_explicit_control_alone() -> None:
     what = "startup is set, and control is 'none', which loads every model"
     assert faults({"repository": {"startup": ["digits"]}}) == {"$.repository": what}
+
+
+@pytest.mark.parametrize(
+    "route", ["/predict", "/v1/endpoints/7/deployedModels/8:predict", "/a%20b", "/a.b_c~d"]
+)
+def test_a_route_is_a_path(route: str) -> None:
+    config = parse({"dialects": {"default_model": "m", "predict_route": route}})
+    assert config.dialects.predict_route == route
+
+
+@pytest.mark.parametrize(
+    "route", ["", "/", "predict", "/a?b", "/a#b", "/a//b", "/a/", "/%zz", "/a b", "/é"]
+)
+def test_what_is_no_path_is_no_route(route: str) -> None:
+    raw = {"dialects": {"default_model": "m", "health_route": route}}
+    assert list(faults(raw)) == ["$.dialects.health_route"]
+
+
+@pytest.mark.parametrize("key", ["predict_route", "health_route"])
+def test_a_route_needs_a_model_that_answers(key: str) -> None:
+    assert list(faults({"dialects": {key: "/x"}})) == ["$.dialects"]

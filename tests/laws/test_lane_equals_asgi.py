@@ -6,8 +6,10 @@ has nothing that is made up on the way.
 """
 
 import asyncio
+import gzip
 import re
-from collections.abc import AsyncIterator, Iterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +24,16 @@ from gateway.config import Config
 from gateway.core.datatypes import DATATYPES
 from gateway.flow import Flow
 from gateway.types import Call, Signature, TensorSpec, Version
+from gateway.wire.dialects.media import SAGEMAKER, VERTEX
 from gateway.wire.heads import HeadCache
+from gateway.wire.paths import Routes
 from gateway.wire.port import Port
 from tests.laws import test_layouts_read_as_decode as binary
 from tests.laws import test_quick_reads_as_decode as plain
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer, Echo, answers, echo, listening, port_of
 
+ROUTES = Routes("FP32", predict=("predict",), health=("health",))
 MODELS = Path(__file__).parents[2] / "models"
 LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
 
@@ -101,7 +106,7 @@ def kinds() -> list[Version]:
 
 @asynccontextmanager
 async def both(flow: Flow) -> AsyncIterator[Both]:
-    port = port_of(flow)
+    port = port_of(flow, routes=ROUTES)
     async with listening(port) as address:
         asking = Both(port, address)
         yield asking
@@ -174,12 +179,18 @@ PATHS = [
     b"/v2/repository/models/m/load", b"/v2/repository/models/m/unload",
     b"/v2/repository/models//load", b"/v2/repository/models/../load",
     b"/v2/repository/models/a%2Fb/unload", b"/v2/repository/models/%zz/load",
+    b"/v1/models", b"/v1/models/m", b"/v1/models/n", b"/v1/models/m/versions/1",
+    b"/v1/models/m/versions/2", b"/v1/models/m:explain", b"/v1/models/m%3Aexplain",
+    b"/v1/models/m:predict/", b"/v1/models/:predict", b"/v1", b"/ping", b"/version", b"/health",
+    b"/invocations/", b"/ping/",
 ]  # fmt: skip
 INFER_PATHS = [
     INFER, INFER, INFER + b"?a=b", b"/v2/models/m/versions/1/infer", b"/v2/models/n/infer",
     b"/v2/models/m/versions/9/infer", b"/v2/models/m/versions/0/infer", b"/v2/models/%6d/infer",
     b"/v2/models/m/versions//infer", b"/v2/models/m/versions/%zz/infer", b"/v2/models/m/infer/",
     b"/v2/models/stats/infer", b"/v2/models/%E9/infer", b"/v2/models/whole/infer",
+    b"/v1/models/m:predict", b"/v1/models/FP32%3Apredict", b"/v1/models/m/versions/9:predict",
+    b"/invocations", b"/predict",
 ]  # fmt: skip
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 HEADERS: list[tuple[bytes, bytes]] = [
@@ -189,6 +200,8 @@ HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-request-priority", b"1"), (b"x-request-priority", b"99"), (b"x-request-priority", b"-1"),
     (b"x-request-priority", b"1.0"), (b"content-encoding", b"identity"),
     (b"content-encoding", b"gzip"), (b"Content-Encoding", b"IDENTITY, br"),
+    (b"content-encoding", b"deflate"), (b"content-type", SAGEMAKER + b";json-header-size=5"),
+    (b"content-type", VERTEX + b";json-header-size=x"), (b"content-type", b"text/csv"),
     (b"inference-header-content-length", b"0"), (b"inference-header-content-length", b"10"),
     (b"Inference-Header-Content-Length", b"99999999999"), (b"content-type", b"text/html"),
     (b"inference-header-content-length", b"x"), (b"accept", b"application/xml"),
@@ -264,6 +277,49 @@ def test_any_binary_request(stand: Stand, data: st.DataObject) -> None:
     target = f"/v2/models/{binary.KINDS[at]}/infer".encode()
     header = (b"inference-header-content-length", b"%d" % json_length)
     stand.answer(Asked("POST", target, (header,), body))
+
+
+# other dialects, and compressed
+
+
+FOREIGN = [
+    b'{"instances":[[1,2.5]]}', b'{"instances":[{"x":[1,2]}]}', b'{"inputs":[[1,2]]}', b"[]", b"",
+    b'{"inputs":{"x":[[NaN,2]]}}', b'{"instances":[["a",2]]}', b'{"instances":[[1,2],[3]]}',
+    b'{"dataframe_records":[{"a":1,"b":2}]}', b'{"dataframe_split":{"columns":["a"],"data":[]}}',
+]  # fmt: skip
+FOREIGN_PATHS = [b"/v1/models/FP32:predict", b"/invocations", b"/predict"]
+
+
+@pytest.mark.parametrize("target", FOREIGN_PATHS)
+def test_every_dialect_is_answered_alike(stand: Stand, target: bytes) -> None:
+    answers = [stand.answer(Asked("POST", target, (), body)) for body in (*FOREIGN, SAMPLE)]
+    assert {answer.status for answer in answers} == {200, 400}
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zlib.compress, bytes])
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+def test_compressed_bodies_are_answered_alike(
+    stand: Stand, packed: Callable[[bytes], bytes], coding: bytes
+) -> None:
+    header = (b"content-encoding", coding)
+    for target, body in ((INFER, SAMPLE), (FOREIGN_PATHS[0], FOREIGN[0])):
+        stand.answer(Asked("POST", target, (header,), packed(body)))
+    bomb = packed(bytes(65 << 20))
+    if len(bomb) < 1 << 20:
+        answer = stand.answer(Asked("POST", INFER, (header,), bomb))
+        assert answer.status in (400, 413)
+
+
+def test_raw_and_classified_requests_are_answered_alike(stand: Stand) -> None:
+    raw = (b"inference-header-content-length", b"0")
+    for kind in DATATYPES:
+        for size in (0, 2, 4, 8, 16):
+            target = f"/v2/models/{kind}/infer".encode()
+            stand.answer(Asked("POST", target, (raw,), bytes(size)))
+    for kind, classes in ((kind, classes) for kind in DATATYPES for classes in (1, 2, 9, "1")):
+        wanted = {"name": "y", "parameters": {"classification": classes}}
+        body = orjson.dumps({"inputs": [tensor(kind, [1, 0])], "outputs": [wanted]})
+        stand.answer(Asked("POST", f"/v2/models/{kind}/infer".encode(), (), body))
 
 
 # by real models

@@ -5,6 +5,7 @@ a server on a free port, and a client that sends exactly what it is told.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +17,13 @@ from gateway.flow import Flow, Served
 from gateway.repository.proof import Found
 from gateway.repository.settings import ModelSettings
 from gateway.types import Call, Outputs, Version
+from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
+from gateway.wire.paths import V2_AND_V1, Routes
 from gateway.wire.port import Drain, Policy, Port
 from gateway.wire.rest import Rest
 from gateway.wire.stock import Stock
@@ -79,14 +82,15 @@ def port_of(
     asking: IntakePolicy = IntakePolicy(),  # noqa: B008 - frozen
     clock: Callable[[], float] | None = None,
     stock: Stock | None = None,
+    routes: Routes = V2_AND_V1,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
     intake = Intake(flow, asking, Tallied())
     drain = Drain()
     metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
     stock = stock or Stock(Clerk(), flow, False, 100)
-    rest = Rest(intake, metadata, stock, policy.max_body_bytes)
-    heads = HeadCache(policy.heads)
+    rest = Rest(intake, metadata, stock, policy.max_body_bytes, routes)
+    heads = HeadCache(policy.heads, read_line=partial(read_request_line, routes=routes))
     port = Port(intake, rest, policy, heads, set(), set(), lambda: 1.0, drain=drain)
     if clock is not None:
         port.clock = clock

@@ -90,12 +90,6 @@ def test_a_length_beyond_the_body_is_malformed(length: int) -> None:
         read(body(), json_length=length)
 
 
-@pytest.mark.parametrize("whole", [b"", body(), ROW])
-def test_raw_requests_are_refused_until_they_are_built(whole: bytes) -> None:
-    with pytest.raises(Malformed, match="raw binary requests are not supported yet"):
-        read(whole, json_length=0)
-
-
 def test_a_length_that_cuts_the_json_is_malformed() -> None:
     with pytest.raises(Malformed, match="expected JSON text"):
         read(body(), json_length=20)

@@ -58,7 +58,7 @@ def test_a_call_that_is_answered_is_the_answer() -> None:
 def test_an_answer_with_blobs_says_where_they_begin() -> None:
     heard = Heard()
     exchange, call = asked(heard)
-    exchange.wanted = BINARY
+    exchange.manner = BINARY
     give(call, 1, 2)
     answer = heard.only()
     assert answer.headers["content-type"] == "application/octet-stream"
@@ -70,7 +70,7 @@ def test_an_answer_with_blobs_says_where_they_begin() -> None:
 def test_blobs_without_a_byte_are_plain_json() -> None:
     heard = Heard()
     exchange, call = asked(heard)
-    exchange.wanted = ()
+    exchange.manner = ()
     give(call, 1, 2)
     answer = heard.only()
     assert answer.headers["content-type"] == "application/json"

@@ -1,5 +1,6 @@
 """Heads: what is read, what is refused, and that other parsers read the same."""
 
+from functools import partial
 from typing import Any
 
 import h11
@@ -12,7 +13,8 @@ from gateway import errors
 from gateway.wire.failures import Refused, status_of
 from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import Head, HeadCache, HeadLimits, check_unfinished, parse
-from gateway.wire.paths import InferTarget
+from gateway.wire.paths import Dialect, InferTarget, Routes
+from gateway.wire.terms import NO_TERMS, Terms
 
 LIMITS = HeadLimits()
 INFER = b"POST /v2/models/digits/infer HTTP/1.1"
@@ -61,9 +63,7 @@ def test_a_head_holds_all_that_follows_from_it() -> None:
         keeps_alive=True,
         expects_continue=False,
         request_id=b"abc",
-        timeout_s=0.25,
-        priority=2,
-        json_length=100,
+        terms=Terms(timeout_s=0.25, priority=2, json_length=100),
         fault=None,
     )
 
@@ -325,7 +325,7 @@ def test_the_limits_are_those_that_are_set() -> None:
 @pytest.mark.parametrize(
     ("field", "status"),
     [
-        (b"Content-Encoding: gzip", 415),
+        (b"Content-Encoding: br", 415),
         (b"X-Request-Timeout-Ms: soon", 400),
         (b"X-Request-Priority: -1", 400),
         (b"Inference-Header-Content-Length: x", 400),
@@ -344,12 +344,23 @@ def test_a_header_that_inference_may_not_carry_is_a_fault_and_the_framing_stays_
 def test_json_lengths_that_differ_are_a_fault_and_equal_ones_are_not() -> None:
     five, six = b"Inference-Header-Content-Length: 5", b"inference-header-content-length: 6"
     assert isinstance(read(five, six).fault, errors.Malformed)
-    assert (read(five, five).json_length, read(five, five).fault) == (5, None)
+    assert (read(five, five).terms.json_length, read(five, five).fault) == (5, None)
 
 
 def test_a_request_that_infers_nothing_may_carry_any_of_these_headers() -> None:
-    found = read(b"Content-Encoding: gzip", b"X-Request-Priority: x", line=b"GET /v2 HTTP/1.1")
-    assert (found.fault, found.priority) == (None, 0)
+    found = read(b"Content-Encoding: br", b"X-Request-Priority: x", line=b"GET /v2 HTTP/1.1")
+    assert (found.fault, found.terms) == (None, NO_TERMS)
+
+
+def test_the_routes_that_a_port_has_say_what_infers() -> None:
+    routes = Routes("digits", predict=("predict",))
+    read_line = partial(read_request_line, routes=routes)
+    for path, dialect in (("invocations", Dialect.INVOCATIONS), ("predict", Dialect.VERTEX)):
+        raw = head_of(b"Content-Type: x/y", line=f"POST /{path} HTTP/1.1".encode())
+        found = parse(raw, LIMITS, read_line)
+        assert found.infer == InferTarget("digits", None, dialect)
+        assert (found.terms.media, found.terms.is_plain) == (b"x/y", False)
+        assert parse(raw, LIMITS).infer is None
 
 
 def test_a_bad_escape_is_a_fault_and_the_connection_is_kept() -> None:

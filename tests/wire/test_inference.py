@@ -8,6 +8,7 @@ from gateway.errors import ClientGone
 from gateway.types import Call
 from gateway.wire.inference import Inference
 from gateway.wire.intake import Intake, Policy
+from gateway.wire.paths import V2_AND_V1
 from gateway.wire.runner import Message
 from tests.clock import play
 from tests.fakes import Tallied
@@ -44,7 +45,7 @@ class Later(Echo):
 
 def ask(*parts: Message, most: int = 1000, scene: Message | None = None) -> Client:
     client = Client(*parts)
-    app = Inference(Intake(Echo(), Policy(), Tallied()), most)
+    app = Inference(Intake(Echo(), Policy(), Tallied()), V2_AND_V1, most)
     asyncio.run(app(scene or asking(), client.receive, client.send))
     return client
 
@@ -99,7 +100,7 @@ def test_no_model_can_have_such_a_name() -> None:
 def test_an_answer_at_the_end_of_the_tick_is_sent() -> None:
     async def scene() -> Client:
         client = Slow(part(numbers(1, 2)))
-        app = Inference(Intake(Later(), Policy(), Tallied()), 1000)
+        app = Inference(Intake(Later(), Policy(), Tallied()), V2_AND_V1, 1000)
         await app(asking(), client.receive, client.send)
         assert len(asyncio.all_tasks()) == 1
         return client
@@ -111,7 +112,7 @@ def test_a_later_answer_is_sent_when_it_comes() -> None:
     async def scene() -> Client:
         desk = Desk()
         client = Slow(part(numbers(1, 2)), part(b""))  # a late part is nobody's business
-        app = Inference(Intake(desk, Policy(), Tallied()), 1000)
+        app = Inference(Intake(desk, Policy(), Tallied()), V2_AND_V1, 1000)
         task = asyncio.create_task(app(asking(), client.receive, client.send))
         await turns()
         assert client.sent == []
@@ -128,7 +129,7 @@ def test_a_client_that_leaves_takes_its_call_along() -> None:
     async def scene() -> Call:
         desk = Desk()
         client = Slow(part(numbers(1, 2)))
-        app = Inference(Intake(desk, Policy(), Tallied()), 1000)
+        app = Inference(Intake(desk, Policy(), Tallied()), V2_AND_V1, 1000)
         task = asyncio.create_task(app(asking(), client.receive, client.send))
         await turns()
         client.leaves.set()
@@ -147,7 +148,7 @@ def test_a_request_that_is_cancelled_takes_its_call_along(ticks: int) -> None:
     async def scene() -> Call:
         desk = Desk()
         client = Slow(part(numbers(1, 2)))
-        app = Inference(Intake(desk, Policy(), Tallied()), 1000)
+        app = Inference(Intake(desk, Policy(), Tallied()), V2_AND_V1, 1000)
         task = asyncio.create_task(app(asking(), client.receive, client.send))
         await turns(ticks)
         task.cancel()

@@ -1,5 +1,9 @@
 """Intake: what a request asks for becomes a call, or its refusal."""
 
+import gzip
+import zlib
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -7,11 +11,13 @@ import pytest
 
 from gateway.errors import Malformed, Overloaded
 from gateway.types import Call, Version
+from gateway.wire.codings import Coding
 from gateway.wire.decode import Limits
 from gateway.wire.exchange import Codec, Exchange
 from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
 from gateway.wire.terms import NO_TERMS, Terms
+from gateway.wire.unpacking import Then, unpack_at_once
 from tests.clock import play
 from tests.fakes import Tallied
 from tests.wire.bodies import version
@@ -372,3 +378,51 @@ def test_ids_are_never_given_twice() -> None:
     ids = [intake.new_id() for intake in (first, second) for _ in range(100)]
     assert len(set(ids)) == 200
     assert all(one.decode("ascii").isprintable() for one in ids)
+
+
+# compressed
+
+
+@pytest.mark.parametrize("coding", list(Coding))
+def test_a_compressed_request_asks_for_what_it_holds(coding: Coding) -> None:
+    pack = gzip.compress if coding is Coding.GZIP else zlib.compress
+    counter = Counter()
+    plain = counter.call(numbers(1, 2))
+    packed = counter.call(pack(numbers(1, 2)), Terms(coding=coding, timeout_s=0.5, priority=1))
+    assert packed.payloads == plain.payloads
+    assert (packed.deadline, packed.priority, packed.arrived) == (100.5, 1, 100.0)
+
+
+def test_the_length_of_the_json_part_counts_after_decompression() -> None:
+    body, terms = binary()
+    call = Counter().call(gzip.compress(body), replace(terms, coding=Coding.GZIP))
+    assert bytes(call.payloads[0]) == bytes(8)  # type: ignore[arg-type]  # no strings
+
+
+def test_what_cannot_be_unpacked_is_refused_and_counted() -> None:
+    counter = Counter()
+    answer = counter.refusal(b"nonsense", Terms(coding=Coding.GZIP))
+    assert (answer.status, answer.code) == (400, "malformed")
+    assert counter.tally.refused == [("malformed", 0.25, 0)]
+
+
+def test_what_holds_too_much_is_too_large() -> None:
+    intake = Intake(Desk(), Policy(), Tallied(), unpack=partial(unpack_at_once, max_bytes=10))
+    exchange = Exchange(b"r-1", lambda _: None)
+    packed = gzip.compress(numbers(1, 2))
+    intake.start(exchange, Terms(coding=Coding.GZIP), TARGET, packed, 100.0)
+    (answer,) = answers(exchange.render(closes=False))
+    assert (answer.status, answer.code) == (413, "too_large")
+
+
+def test_who_leaves_while_the_body_is_unpacked_starts_nothing() -> None:
+    waiting: list[Then] = []
+    desk, tally = Desk(), Tallied()
+    intake = Intake(desk, Policy(), tally, unpack=lambda body, coding, then: waiting.append(then))
+    exchange = Exchange(b"r-1", lambda _: None)
+    intake.start(exchange, Terms(coding=Coding.GZIP), TARGET, b"", 100.0)
+    exchange.abandon()
+    (then,) = waiting
+    then(numbers(1, 2))
+    assert desk.calls == []
+    assert [code for code, *_ in tally.refused] == ["client_gone"]

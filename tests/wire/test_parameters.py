@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import Malformed
 from gateway.wire import parameters
+from gateway.wire.decode import Wanted
 from tests.wire.bodies import FLOATS, body, one, read
 
 
@@ -117,10 +118,9 @@ def test_classification_takes_a_whole_number(value: object) -> None:
         read(body(outputs=wanted))
 
 
-def test_classification_is_refused_until_it_is_built() -> None:
+def test_classification_says_how_many_classes_are_wanted() -> None:
     wanted = [{"name": "label", "parameters": {"classification": 3}}]
-    with pytest.raises(Malformed, match="classification is not supported yet"):
-        read(body(outputs=wanted))
+    assert read(body(outputs=wanted)).wanted == (Wanted(0, binary=False, classes=3),)
 
 
 def test_a_classification_of_zero_is_the_normal_output() -> None:

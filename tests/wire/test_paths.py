@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from gateway.wire.failures import Refused
 from gateway.wire.paths import (
+    V2_AND_V1,
+    Dialect,
     InferTarget,
+    Routes,
     infer_target,
     is_authority,
     path_segments,
@@ -154,12 +157,33 @@ def test_an_authority_is_a_host_with_perhaps_a_port(value: bytes, expected: bool
         (b"/v2/models/m/variants/1/infer", None),
         (b"/v2", None),
         (b"/", None),
+        (b"/v1/models/m:predict", InferTarget("m", None, Dialect.V1)),
+        (b"/v1/models/m%3Apredict", InferTarget("m", None, Dialect.V1)),
+        (b"/v1/models/a:b:predict", InferTarget("a:b", None, Dialect.V1)),
+        (b"/v1/models/m/versions/2:predict", InferTarget("m", "2", Dialect.V1)),
+        (b"/v1/models/m/versions/:predict", None),
+        (b"/v1/models/:predict", None),
+        (b"/v1/models/m:PREDICT", None),
+        (b"/v1/models/m:explain", None),
+        (b"/v1/models/m", None),
+        (b"/v1/models/m/predict", None),
+        (b"/v2/models/m:predict", None),
+        (b"/invocations", None),
     ],
 )
-def test_only_the_two_inference_paths_are_targets(
-    target: bytes, expected: InferTarget | None
-) -> None:
+def test_only_inference_paths_are_targets(target: bytes, expected: InferTarget | None) -> None:
     assert infer_target(segments(target)) == expected
+
+
+def test_a_default_model_answers_where_no_path_names_one() -> None:
+    routes = Routes("m", predict=("v1", "endpoints", "7:predict"))
+    invocations, vertex = Dialect.INVOCATIONS, Dialect.VERTEX
+    assert routes.infer_target(("invocations",)) == InferTarget("m", None, invocations)
+    asked = ("v1", "endpoints", "7:predict")
+    assert routes.infer_target(asked) == InferTarget("m", None, vertex)
+    assert routes.infer_target(("v2", "models", "n", "infer")) == InferTarget("n", None)
+    assert routes.infer_target(("ping",)) is None
+    assert V2_AND_V1.infer_target(asked) is None
 
 
 def test_a_quotation_is_short_and_has_no_control_characters() -> None:

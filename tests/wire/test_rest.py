@@ -1,6 +1,7 @@
 """Rest: every route, over any ASGI server. That the lane says the same: tests/laws."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -69,8 +70,8 @@ def test_a_route_answers(path: str, expected: dict[str, Any]) -> None:
 
 
 EXTENSIONS = [
-    *("binary_tensor_data", "model_configuration", "model_repository", "parameters"),
-    *("schedule_policy", "statistics"),
+    *("binary_tensor_data", "classification", "model_configuration", "model_repository"),
+    *("parameters", "schedule_policy", "statistics"),
 ]
 
 
@@ -375,7 +376,9 @@ def test_without_explicit_control_the_body_is_not_even_read(verb: str) -> None:
         (b"[]", {}, 400, "malformed"),
         (b"[" * 500, {}, 400, "malformed"),
         (b" " * 1001, {}, 413, "too_large"),
-        (b"{}", {b"content-encoding": b"gzip"}, 415, "unsupported_media_type"),
+        (b"{}", {b"content-encoding": b"br"}, 415, "unsupported_media_type"),
+        (b"{}", {b"content-encoding": b"gzip"}, 400, "malformed"),
+        (gzip.compress(b" " * 1001), {b"content-encoding": b"gzip"}, 413, "too_large"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused(

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import errors
+from gateway.wire.codings import Coding
 from gateway.wire.failures import Refused, status_of
+from gateway.wire.paths import Dialect
 from gateway.wire.terms import NO_TERMS, Terms, joined, read_terms, usable_request_id
 
 TIMEOUT = b"x-request-timeout-ms"
@@ -28,6 +30,9 @@ CODING = b"content-encoding"
         (JSON_LENGTH, b"99999999999", Terms(json_length=99999999999)),
         (JSON_LENGTH, b"5, 5", Terms(json_length=5)),
         (JSON_LENGTH, b"5, 05", Terms(json_length=5)),
+        (CODING, b"gzip", Terms(coding=Coding.GZIP)),
+        (CODING, b"identity, Deflate", Terms(coding=Coding.DEFLATE)),
+        (b"content-type", b"text/csv", Terms()),
         (CODING, b"identity", Terms()),
         (CODING, b"Identity, identity", Terms()),
         (CODING, b"", Terms()),
@@ -40,7 +45,27 @@ def test_a_header_becomes_a_term(name: bytes, value: bytes, expected: Terms) -> 
 
 def test_all_terms_are_read_together() -> None:
     fields = {TIMEOUT: b"1000", PRIORITY: b"2", JSON_LENGTH: b"3", CODING: b"identity"}
-    assert read_terms(fields) == Terms(timeout_s=1.0, priority=2, json_length=3)
+    expected = Terms(timeout_s=1.0, priority=2, json_length=3)
+    assert read_terms(fields) == expected
+
+
+@pytest.mark.parametrize("dialect", [Dialect.INVOCATIONS, Dialect.VERTEX])
+@pytest.mark.parametrize("value", [b"text/csv", None])
+def test_only_dialects_that_go_by_the_content_type_hear_of_it(
+    dialect: Dialect, value: bytes | None
+) -> None:
+    fields = {PRIORITY: b"3"} | ({} if value is None else {b"content-type": value})
+    found = read_terms(fields, dialect)
+    assert found == Terms(priority=3, dialect=dialect, media=value or b"")
+    assert not found.is_plain
+    assert read_terms(fields, Dialect.V1) == Terms(priority=3, dialect=Dialect.V1)
+
+
+def test_only_v2_in_json_as_it_comes_is_plain() -> None:
+    assert Terms(timeout_s=1.0, priority=2).is_plain
+    assert not Terms(json_length=0).is_plain
+    assert not Terms(coding=Coding.GZIP).is_plain
+    assert not Terms(dialect=Dialect.V1).is_plain
 
 
 def test_a_request_without_such_headers_has_the_default_terms() -> None:
@@ -88,13 +113,13 @@ def test_a_json_length_beside_something_else_is_malformed(value: bytes) -> None:
         read_terms({JSON_LENGTH: value})
 
 
-@pytest.mark.parametrize("value", [b"gzip", b"GZIP", b"deflate", b"br", b"identity, gzip", b"x"])
-def test_a_coded_body_gets_415_and_hears_which_coding_is_read(value: bytes) -> None:
+@pytest.mark.parametrize("value", [b"br", b"zstd", b"gzip, gzip", b"identity, gzip, br", b"x"])
+def test_a_coding_that_we_do_not_read_gets_415_and_hears_which_we_do(value: bytes) -> None:
     with pytest.raises(Refused) as refused:
         read_terms({CODING: value})
     assert status_of(refused.value) == 415
     assert refused.value.code == "unsupported_media_type"
-    assert refused.value.headers == (("accept-encoding", "identity"),)
+    assert refused.value.headers == (("accept-encoding", "gzip, deflate"),)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
 from gateway.wire.heads import HeadCache
-from gateway.wire.intake import Asked, Body
 from gateway.wire.lane import Lane
 from gateway.wire.paths import InferTarget
 from gateway.wire.port import Drain, Policy, Port
+from gateway.wire.terms import Terms
+from gateway.wire.unpacking import Body
 
 BACKLOG = 128
 _GRACE_S = 2.0
@@ -78,7 +79,7 @@ class _NoInference(Ids):
     """Stands where the data port has its intake."""
 
     def start(
-        self, exchange: Exchange, asked: Asked, target: InferTarget, body: Body, now: float
+        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
     ) -> None:
         """Answer that there is none here."""
         exchange.refuse(Refused(404, "Not Found", code="not_found"))
