@@ -5,7 +5,7 @@ BIN    := .venv/bin
 MADE   := .venv/.made
 LINKED := .venv/.linked
 
-.PHONY: install serve test bench bench-tools lock FORCE
+.PHONY: install serve test soak bench bench-tools lock FORCE
 
 install: $(LINKED)
 
@@ -15,6 +15,9 @@ serve: $(LINKED)
 test: $(LINKED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+soak: $(LINKED)
+	$(BIN)/python -m tests.soak
 
 bench: $(LINKED) bench-tools
 	$(BIN)/python -m bench
