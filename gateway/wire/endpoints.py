@@ -17,11 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import __version__
+from gateway.errors import Forbidden
 from gateway.wire.codings import read_coding, unpack
 from gateway.wire.failures import Refused
 from gateway.wire.inference import Inference, read_body
 from gateway.wire.metadata import Metadata
-from gateway.wire.paths import Routes
+from gateway.wire.paths import Routes, quoted
 from gateway.wire.replies import reply, reply_text
 from gateway.wire.stock import Stock
 from gateway.wire.terms import joined
@@ -92,12 +93,12 @@ class Endpoints:
         return reply(request, await self._stock.index(await self._body(request)))
 
     async def load(self, request: Request) -> Response:
-        self._stock.check_control()  # before a body that may be large
+        self._check_control(request)
         model, _ = _named(request)
         return reply(request, await self._stock.load(model, await self._body(request)))
 
     async def unload(self, request: Request) -> Response:
-        self._stock.check_control()
+        self._check_control(request)
         model, _ = _named(request)
         return reply(request, await self._stock.unload(model, await self._body(request)))
 
@@ -112,6 +113,20 @@ class Endpoints:
 
     async def version(self, request: Request) -> Response:
         return reply_text(request, __version__.encode())
+
+    def _check_control(self, request: Request) -> None:
+        """Refuse who may not load and unload, before a body that may be large is read.
+
+        A browser tells where a page came from; no page has any business here, and any page
+        that this machine happens to show could try. Other clients send no Origin.
+        """
+        self._stock.check_control()
+        origin = joined(request.scope["headers"]).get(b"origin")
+        if origin is not None:
+            raise Forbidden(
+                f"header origin: expected none, because no web page may load or unload models, "
+                f"got {quoted(origin)}"
+            )
 
     def _ok(self, request: Request, content: object) -> Response:
         return reply(request, self._metadata.dump(content))

@@ -7,17 +7,22 @@ Never  passes on what it has not read; opens no file, so that names are judged w
 Source: Triton's model repository extension; the protocol's D1, D4, D5 and R8.
 """
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 import orjson
 
 from gateway.core.versions import is_model_name
 from gateway.errors import Malformed, TooLarge
+from gateway.execute.executors import switch_soon
 from gateway.wire import jsontext, parameters
+from gateway.wire.bulk import Body, with_files, without_files
 from gateway.wire.jsontext import MISSING, brief, got
+from gateway.wire.parameters import Parameters
 
-# What one message to a supervisor can hold, where every byte may become two.
 MOST_BYTES = 24 << 20
+_MOST_AT_ONCE_BYTES = 256 << 10  # read in a millisecond
 
 _NAMES = "1 to 256 characters other than / and \\ and control characters, and not '.' or 'stats'"
 
@@ -33,7 +38,7 @@ def check_name(model: str) -> None:
         )
 
 
-def read_index(body: bytes | bytearray, max_depth: int) -> bytes:
+def read_index(body: Body, max_depth: int) -> bytes:
     """Return the parameters of an `index`. Raises: Malformed, TooLarge."""
     ready = _object(body, max_depth).get("ready", MISSING)
     if ready is MISSING:
@@ -45,8 +50,53 @@ def read_index(body: bytes | bytearray, max_depth: int) -> bytes:
     return orjson.dumps({"ready": ready})
 
 
-def read_load(body: bytes | bytearray, max_depth: int) -> bytes:
-    """Return the parameters of a `load`. Raises: Malformed, TooLarge."""
+async def read_load_beside(body: Body, max_depth: int) -> bytes:
+    """Return what `read_load` returns; a large body is read in a thread. Cancel: safe.
+
+    Raises: Malformed, TooLarge.
+    """
+    if len(body) <= _MOST_AT_ONCE_BYTES:
+        return read_load(body, max_depth)
+    switch_soon()
+    return await asyncio.to_thread(read_load, body, max_depth)
+
+
+def read_load(body: Body, max_depth: int) -> bytes:
+    """Return the parameters of a `load`. Raises: Malformed, TooLarge.
+
+    For any thread, of which it holds the others up for a millisecond at a time, as long as
+    what makes a body large are files in base64.
+    """
+    _check_size(body)
+    rest, files = without_files(body)
+    if files:
+        with suppress(Malformed):  # what is wrong is told with its place in the whole
+            asked = _read_load(rest, max_depth)
+            if files.keys() <= set(asked.values()):
+                return with_files(orjson.dumps({"parameters": asked}), files)
+    return orjson.dumps({"parameters": _read_load(body, max_depth)})
+
+
+async def parameters_beside(asked: Body) -> Mapping[str, str | memoryview]:
+    """Return the parameters that `read_load` has passed on; large ones are read in a thread.
+
+    Shapes: a text, or a view of `asked` where a large file lies, both in base64. Cancel: safe.
+    """
+    if len(asked) <= _MOST_AT_ONCE_BYTES:
+        return _parameters(asked)
+    switch_soon()
+    return await asyncio.to_thread(_parameters, asked)
+
+
+def _parameters(asked: Body) -> Mapping[str, str | memoryview]:
+    rest, files = without_files(asked)
+    found: dict[str, str] = orjson.loads(rest).get("parameters", {})
+    if not files.keys() <= set(found.values()):
+        found = orjson.loads(asked)["parameters"]
+    return {key: files.get(value, value) for key, value in found.items()}
+
+
+def _read_load(body: Body, max_depth: int) -> Parameters:
     asked = parameters.read(_object(body, max_depth), "$")
     for key, value in asked.items():
         if key != "config" and not key.startswith("file:"):
@@ -60,10 +110,10 @@ def read_load(body: bytes | bytearray, max_depth: int) -> bytes:
                 f"got {got(value)}"
             )
     _check_config(asked, max_depth)
-    return orjson.dumps({"parameters": asked})
+    return asked
 
 
-def read_unload(body: bytes | bytearray, max_depth: int) -> bytes:
+def read_unload(body: Body, max_depth: int) -> bytes:
     """Return the parameters of an `unload`: none has an effect. Raises: Malformed, TooLarge.
 
     No model here depends on another, so there are no dependents to unload.
@@ -87,16 +137,20 @@ def _check_config(asked: Mapping[str, object], max_depth: int) -> None:
         )
 
 
-def _object(body: bytes | bytearray, max_depth: int) -> dict[str, object]:
+def _object(body: Body, max_depth: int) -> dict[str, object]:
     """Return what a body says; none at all says nothing."""
     if not body:
         return {}
+    _check_size(body)
+    value = jsontext.load(body, max_depth)
+    if not isinstance(value, dict):
+        raise Malformed(f"request body ($): expected an object, got {got(value)}")
+    return value
+
+
+def _check_size(body: Body) -> None:
     if len(body) > MOST_BYTES:
         raise TooLarge(
             f"request body ($): expected at most {MOST_BYTES} bytes about the repository, "
             f"got {len(body)}: larger files belong into the repository's folder"
         )
-    value = jsontext.load(body, max_depth)
-    if not isinstance(value, dict):
-        raise Malformed(f"request body ($): expected an object, got {got(value)}")
-    return value

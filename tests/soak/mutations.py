@@ -90,9 +90,12 @@ def mutate(seeds: Sequence[Seed], dice: random.Random, framing_ratio: float) -> 
     raw = framed(seed, body)
     if dice.random() >= framing_ratio:
         return Made(raw, is_framed=True)
+    broken = raw
     for _ in range(dice.randint(1, 3)):
-        raw = _bytes(raw, dice)
-    return Made(raw, is_framed=False)
+        broken = _bytes(broken, dice)
+    if not broken.strip(b"\r\n"):  # nothing was asked, so nothing is answered
+        return Made(raw, is_framed=True)
+    return Made(broken, is_framed=False)
 
 
 def _bytes(raw: bytes, dice: random.Random) -> bytes:

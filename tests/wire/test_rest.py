@@ -390,6 +390,15 @@ def test_a_body_that_cannot_be_read_is_refused(
     assert (answer.status, answer.code, clerk.asked) == (status, code, [])
 
 
+@pytest.mark.parametrize("verb", ["load", "unload"])
+@pytest.mark.parametrize("origin", [b"http://evil.example", b"null", b"http://h"])
+def test_no_web_page_loads_or_unloads(verb: str, origin: bytes) -> None:
+    clerk = Clerk()
+    target, headers = f"/v2/repository/models/m/{verb}".encode(), [(b"origin", origin)]
+    answer = asyncio.run(ask(stocked(clerk), "POST", target, b"{}", headers))
+    assert (answer.status, answer.code, clerk.asked) == (403, "forbidden", [])
+
+
 def test_a_client_that_leaves_before_its_body_is_whole_loads_nothing() -> None:
     clerk, client = Clerk(), Client(part(b"{", more=True))
     asking = scope("/v2/repository/models/m/load")
