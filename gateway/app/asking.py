@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Callable
 
 from gateway import errors
-from gateway.control.channel import Broken
+from gateway.control.channel import Broken, TooLong
 from gateway.control.messages import Ask, Reply
-from gateway.errors import GatewayError, NotReady, Overloaded
+from gateway.errors import GatewayError, NotReady, Overloaded, TooLarge
 from gateway.wire.desk import About
 
 MOST_QUESTIONS = 64  # asked and not answered yet
@@ -39,7 +39,7 @@ class RemoteDesk:
     ) -> bytes:
         """Return the supervisor's answer, JSON.
 
-        Raises: Overloaded, NotReady; whatever the supervisor refuses with.
+        Raises: Overloaded, NotReady, TooLarge; whatever the supervisor refuses with.
         Cancel: safe; the answer is dropped.
         """
         if len(self._asked) >= MOST_QUESTIONS:
@@ -53,8 +53,10 @@ class RemoteDesk:
         answer = self._asked[ticket] = asyncio.get_running_loop().create_future()
         within_s = _LOAD_S if about in ("load", "unload") else _ANSWER_S
         try:
-            self._send(Ask(ticket, about, model, version, parameters.decode() or "{}"))
+            self._send(Ask(ticket, about, model, version, parameters or b"{}"))
             reply = await asyncio.wait_for(answer, within_s)
+        except TooLong as error:
+            raise TooLarge(f"{len(parameters)} bytes are too many for one question") from error
         except Broken:
             raise NotReady("the supervisor is gone") from None
         except TimeoutError:

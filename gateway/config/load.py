@@ -10,6 +10,7 @@ JSON (`8080`, `true`, `["a","b"]`), so that the tables stay strict.
 """
 
 import json
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -30,6 +31,11 @@ _THEIRS = {
     "AIP_HEALTH_ROUTE": "GATEWAY_DIALECTS__HEALTH_ROUTE",
 }
 _NOT_SETTINGS = {"GATEWAY_ADMIN_TOKEN"}  # the command line's own: what it shows a gateway
+# What Kubernetes tells every container of Services named `gateway` or `gateway-…`.
+_LINK = re.compile(
+    r"GATEWAY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_LINKED_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -77,7 +83,7 @@ def _put_environment(
     named = {name: name for name in environ if name.startswith(_PREFIX)}
     named |= {name: ours for name, ours in _THEIRS.items() if name in environ}
     for name, ours in sorted(named.items()):  # theirs come first, so that ours replace them
-        if ours in _NOT_SETTINGS:
+        if ours in _NOT_SETTINGS or _is_link(name, environ[name]):
             continue
         if ours not in known:
             faults.append((name, unknown("variable", name, list(known))))
@@ -93,6 +99,13 @@ def _put_environment(
             table = inner
         else:
             table[last] = _value(environ[name], key)
+
+
+def _is_link(name: str, text: str) -> bool:
+    """Say whether a variable tells where a Service is: nobody set it, so it is none of ours."""
+    if name.endswith("_PORT") and _LINKED_PORT.match(text):
+        return True
+    return _LINK.fullmatch(name) is not None
 
 
 def _value(text: str, key: FieldInfo) -> object:

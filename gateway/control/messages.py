@@ -2,7 +2,9 @@
 
 Job    the one list of messages, typed on both sides.
 Life   a line of JSON each, over the socket pair that a replica is born with.
-Never  carries a prediction: the serving path does not pass through here.
+Never  carries a prediction: the serving path does not pass through here. Holds a reason
+       longer than anybody reads, or one that is no text: whatever a stranger or a disk has
+       in it, it is cut when the message is made, so that none can be too long to be said.
 
 The supervisor starts a conversation with Hello; the replica answers Started. Then:
 
@@ -26,6 +28,14 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, TypeAdapter
 
 from gateway.repository.proof import Proof
+from gateway.repository.reasons import shortened
+
+MOST_REASON_BYTES = 4096
+_put = object.__setattr__  # a message is frozen once it is made
+
+
+def _told(reasons: Mapping[str, str]) -> Mapping[str, str]:
+    return {one: shortened(why, MOST_REASON_BYTES) for one, why in reasons.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,9 @@ class Prepared:
     refused: Mapping[str, str] = field(default_factory=dict)
     kind: Literal["prepared"] = "prepared"
 
+    def __post_init__(self) -> None:
+        _put(self, "refused", _told(self.refused))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -80,6 +93,9 @@ class Entry:
     default: str | None
     served: Mapping[str, str] = field(default_factory=dict)
     unready: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _put(self, "unready", _told(self.unready))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +182,17 @@ class Drain:
 class Ask:
     """A question of the data port; answered by one Reply with the same ticket.
 
-    `parameters` is the JSON body of a `load`, `unload` or `index`, already checked.
+    `parameters` is the JSON body of a `load`, `unload` or `index`, already checked. One that
+    brings files is no part of its line: so many bytes follow it as they are (`follow_bytes`;
+    the channel's business).
     """
 
     ticket: int
     about: Literal["statistics", "index", "load", "unload"]
     model: str | None = None
     version: str | None = None
-    parameters: str = "{}"
+    parameters: bytes = b"{}"
+    follow_bytes: int = 0
     kind: Literal["ask"] = "ask"
 
 
@@ -185,6 +204,10 @@ class Reply:
     body: str
     code: str | None = None
     kind: Literal["reply"] = "reply"
+
+    def __post_init__(self) -> None:
+        if self.code is not None:
+            _put(self, "body", shortened(self.body, MOST_REASON_BYTES))
 
 
 ToReplica = (

@@ -1,11 +1,12 @@
 """Exporter: what the host has counted, in Prometheus' words.
 
 Job    turn one snapshot into one exposition, as text or as OpenMetrics.
-Life   as long as the supervisor; a registry of its own for each exposition.
-Never  counts a call; makes a series of what a caller merely named.
+Life   `async with`, as long as the supervisor; a registry of its own for each exposition.
+Never  counts a call; makes a series of what a caller merely named; works at two
+       expositions at once, or where others wait for threads.
 
 A snapshot is taken on the loop, where nothing can be folded meanwhile; `render` is a pure
-function of it and may run in any thread, which it does: a thousand versions are a hundred
+function of it and runs in a thread of the exporter's own: a thousand versions are a hundred
 thousand lines. Series are by model, version and variant, so they neither end nor go back
 when a version is replaced by another of its name. A series begins with its version, at
 zero, whatever has happened to it: a rate over its first event is then right. What
@@ -16,9 +17,10 @@ import asyncio
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
+from typing import Protocol, Self
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -32,10 +34,12 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
 from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES
 from gateway.supervise.ledger import Image, Ledger, RowKey
 from gateway.supervise.overseer import ReplicaView
+from gateway.supervise.sharing import Sharing
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -88,6 +92,15 @@ class Exporter:
         self._replicas = replicas
         self._ends = ends
         self._versions = versions
+        self._thread = ThreadPoolExecutor(1, "metrics", switch_soon)
+        self._sharing = Sharing(self._work_out)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let the thread end its work for nobody, and do no other."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def snapshot(self) -> Snapshot:
         """Return what is so now. Only for the supervisor's loop."""
@@ -103,20 +116,24 @@ class Exporter:
 
         Cancel: safe; the thread ends its work for nobody.
         """
-        return await asyncio.to_thread(render, self.snapshot(), accept)
+        return await self._sharing.ask(prefers_openmetrics(accept))
+
+    async def _work_out(self, is_openmetrics: bool) -> tuple[bytes, str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, render, self.snapshot(), is_openmetrics)
 
 
-def render(snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
+def render(snapshot: Snapshot, is_openmetrics: bool = False) -> tuple[bytes, str]:
     """Return the exposition of `snapshot` and its content type. For any thread."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(snapshot))
-    if _prefers_openmetrics(accept):
+    if is_openmetrics:
         body: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]  # theirs
         return body, _OPENMETRICS
     return generate_latest(registry), _TEXT
 
 
-def _prefers_openmetrics(accept: str) -> bool:
+def prefers_openmetrics(accept: str) -> bool:
     """Say whether OpenMetrics is asked for, and text not more so."""
     weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
     for choice in accept.split(","):

@@ -7,9 +7,16 @@ from typing import TypeVar
 import pytest
 
 from gateway.app.asking import MOST_BYTES, MOST_QUESTIONS, RemoteDesk
-from gateway.control.channel import Broken
+from gateway.control.channel import Broken, TooLong
 from gateway.control.messages import Ask, Reply
-from gateway.errors import CannotPrepare, GatewayError, NotReady, Overloaded, UnknownModel
+from gateway.errors import (
+    CannotPrepare,
+    GatewayError,
+    NotReady,
+    Overloaded,
+    TooLarge,
+    UnknownModel,
+)
 from gateway.wire.desk import About
 from tests.clock import play
 
@@ -56,7 +63,7 @@ def test_a_question_says_what_it_is_about() -> None:
         await task
         return supervisor.heard[0]
 
-    assert staged(scene) == Ask(1, "load", "m", "3", '{"parameters": {}}')
+    assert staged(scene) == Ask(1, "load", "m", "3", b'{"parameters": {}}')
 
 
 @pytest.mark.parametrize(
@@ -153,6 +160,26 @@ def test_who_waits_hears_of_the_end_and_nobody_is_asked_after_it() -> None:
         assert len(supervisor.heard) == 1
 
     staged(scene)
+
+
+def test_a_question_that_is_too_long_to_be_asked_is_refused_and_the_next_is_asked() -> None:
+    said: list[Ask] = []
+
+    def send(ask: Ask) -> None:
+        if len(ask.parameters) > 10:
+            raise TooLong
+        said.append(ask)
+        desk.answer(Reply(ask.ticket, "{}"))
+
+    desk = RemoteDesk(send)
+
+    async def scene() -> None:
+        with pytest.raises(TooLarge, match="11 bytes are too many"):
+            await desk.ask("load", "m", None, bytes(11))
+        assert await desk.ask("load", "m", None, b"{}") == b"{}"
+
+    play(scene)
+    assert said == [Ask(2, "load", "m", None, b"{}")]
 
 
 def test_a_broken_channel_is_a_supervisor_that_is_gone() -> None:

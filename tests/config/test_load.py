@@ -61,6 +61,42 @@ def test_the_token_of_the_command_line_is_no_setting() -> None:
     assert load(None, {"GATEWAY_ADMIN_TOKEN": "hush"}, {}) == Config()
 
 
+SERVICE = {  # of two ports, as Kubernetes tells it every container of its namespace
+    "SERVICE_HOST": "10.0.0.7",
+    "SERVICE_PORT": "8080",
+    "SERVICE_PORT_HTTP": "8080",
+    "SERVICE_PORT_FAST_HTTP": "8443",
+    "PORT": "tcp://10.0.0.7:8080",
+    "PORT_8080_TCP": "tcp://10.0.0.7:8080",
+    "PORT_8080_TCP_PROTO": "tcp",
+    "PORT_8080_TCP_PORT": "8080",
+    "PORT_8080_TCP_ADDR": "10.0.0.7",
+    "PORT_8443_UDP": "udp://10.0.0.7:8443",
+}
+
+
+@pytest.mark.parametrize("service", ["GATEWAY", "GATEWAY_ADMIN", "GATEWAY_CANARY_EU"])
+def test_a_service_of_our_name_sets_nothing(service: str) -> None:
+    environ = {f"{service}_{name}": text for name, text in SERVICE.items()}
+    assert load(None, environ, {}) == Config()
+    assert load(None, environ | {"GATEWAY_HOST": "127.0.0.2"}, {}) == Config(host="127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SERVICE_NAME", "x"),
+        ("SERVICES", "10.0.0.7"),
+        ("PORT_8080", "8080"),
+        ("PORT_HTTP_TCP", "8080"),
+        ("PORT", "http://10.0.0.7:8080"),
+        ("HOSTS", "tcp://10.0.0.7"),
+    ],
+)
+def test_what_only_looks_like_a_service_is_a_fault(name: str, text: str) -> None:
+    assert len(faults(None, {f"GATEWAY_{name}": text}, {})) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

@@ -10,20 +10,24 @@ import pytest
 import uvloop
 
 from gateway.control import channel as module
-from gateway.control.channel import Broken, Channel, open_channel
+from gateway.control.channel import Broken, Channel, TooLong, open_channel
 from gateway.control.messages import (
     TO_REPLICA,
     TO_SUPERVISOR,
     Accept,
     Accepting,
+    Ask,
     Entry,
     Publish,
+    Reply,
+    Retired,
     Started,
     Table,
     ToReplica,
     ToSupervisor,
     Withdraw,
 )
+from tests.wire.harness import turns
 
 T = TypeVar("T")
 _WAIT_S = 30.0
@@ -189,6 +193,99 @@ def test_a_line_that_is_too_long_is_no_message_and_is_not_kept(
         ours.close()
 
     run(scene, factory)
+
+
+@LOOPS
+def test_what_is_too_long_is_told_to_the_sender_and_ends_no_conversation(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_LINE_BYTES", 200_000)
+
+    async def scene() -> None:
+        ours, theirs = await both()
+        with pytest.raises(TooLong):
+            ours.send(Reply(1, "x" * 200_000))
+        with pytest.raises(TooLong):
+            theirs.send(Ask(1, "load", "m", None, b"x" * 200_001))
+        fits = "x" * (200_000 - len(TO_REPLICA.dump_json(Reply(1, ""))))
+        ours.send(Reply(1, fits))
+        theirs.send(Ask(1, "load", "m", None, b"x" * 200_000))
+        assert await theirs.receive() == Reply(1, fits)
+        assert await ours.receive() == Ask(1, "load", "m", None, b"x" * 200_000)
+        ours.close()
+        theirs.close()
+
+    run(scene, factory)
+
+
+QUESTIONS = [
+    Ask(number, "load", "m", None, bytes([number]) * size)
+    for number, size in enumerate([1, 65_536, 65_537, 5 << 20, 3, 24 << 20])
+]
+
+
+@LOOPS
+def test_what_a_question_brings_arrives_with_it_and_what_is_said_after_it_too(
+    factory: Factory,
+) -> None:
+    async def scene() -> None:
+        ours, theirs = await both()
+        for question in QUESTIONS:
+            theirs.send(question)
+            theirs.send(Retired((question.ticket,)))
+        for question in QUESTIONS:
+            is_the_same = await ours.receive() == question  # megabytes are not to be printed
+            assert is_the_same
+            assert await ours.receive() == Retired((question.ticket,))
+        ours.close()
+        theirs.close()
+
+    run(scene, factory)
+
+
+@LOOPS
+def test_whoever_waits_for_what_a_question_brings_may_be_cancelled(factory: Factory) -> None:
+    line = TO_SUPERVISOR.dump_json(Ask(1, "load", "m", None, b"", follow_bytes=8)) + b"\n"
+
+    async def scene() -> None:
+        ours, theirs = await one()
+        with theirs:
+            theirs.sendall(line + b"abc")
+            for part in (b"de", b"f", b"gh"):
+                waiting = asyncio.create_task(ours.receive())
+                await turns()
+                assert not waiting.done()
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                theirs.sendall(part)
+            assert await ours.receive() == Ask(1, "load", "m", None, b"abcdefgh")
+        assert await ours.receive() is None
+        ours.close()
+
+    run(scene, factory)
+
+
+def test_a_question_that_was_cut_off_is_the_end() -> None:
+    async def scene() -> None:
+        ours, theirs = await one()
+        with theirs:
+            theirs.sendall(TO_SUPERVISOR.dump_json(Ask(1, "load", follow_bytes=9)) + b"\nabc")
+        assert await ours.receive() is None
+        ours.close()
+
+    run(scene)
+
+
+def test_more_than_may_follow_is_no_message() -> None:
+    async def scene() -> None:
+        ours, theirs = await one()
+        with theirs:
+            theirs.sendall(TO_SUPERVISOR.dump_json(Ask(1, "load", follow_bytes=1 << 40)) + b"\n")
+            with pytest.raises(ValueError, match="over the limit"):
+                await ours.receive()
+        ours.close()
+
+    run(scene)
 
 
 @LOOPS

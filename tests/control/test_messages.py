@@ -6,12 +6,14 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.control.messages import (
+    MOST_REASON_BYTES,
     TO_REPLICA,
     TO_SUPERVISOR,
     Accept,
@@ -42,6 +44,7 @@ from tests.control.test_trial import PROOF, SETTINGS
 
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
+    bytes: st.text(max_size=8).map(str.encode),  # JSON, or nothing could be a line of it
     bool: st.booleans(),
     int: st.integers(-(2**63), 2**63 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
@@ -123,7 +126,7 @@ def test_each_kind_keeps_its_kind_on_the_way_to_a_replica(message: ToReplica) ->
         Accepting(0),
         Released(0),
         Ask(1, "statistics"),
-        Ask(1, "load", "m", "1", '{"parameters": {}}'),
+        Ask(1, "load", "m", "1", b'{"parameters": {}}'),
     ],
 )
 def test_each_kind_keeps_its_kind_on_the_way_to_the_supervisor(message: ToSupervisor) -> None:
@@ -150,6 +153,52 @@ def test_a_table_of_a_thousand_models_is_one_line_in_their_order() -> None:
     assert read.table == Table(9, models)
     assert list(read.table.models) == list(models)
     assert list(read.table.models["model-0"].served) == ["1", "2"]
+
+
+WORDS = {
+    "short": "why",
+    "long": "begin" + "x" * (24 << 20) + "end",
+    "of control characters": "\x00" * 100_000,
+    "wide": "\U0001f600" * 100_000,
+    "no text": "/models/\udcff" * 100_000,
+}
+
+
+def told(reason: str) -> list[ToReplica | ToSupervisor]:
+    """Every message that can tell a reason, after it was read at the other end."""
+    return [
+        through_replica(Reply(1, reason, "malformed")),
+        through_replica(Publish(Table(1, {"m": Entry(None, {}, {"1": reason, "2": "why"})}))),
+        through_supervisor(Prepared(1, {"a": reason, "b": "why"})),
+    ]
+
+
+@pytest.mark.parametrize("reason", WORDS.values(), ids=WORDS)
+def test_no_reason_is_too_long_to_be_told_or_cannot_be_read(reason: str) -> None:
+    for message in told(reason):
+        assert len(orjson.dumps(message)) <= 6 * MOST_REASON_BYTES + 200
+
+
+def test_what_is_told_of_a_long_reason_is_its_beginning_and_its_end() -> None:
+    reply, publish, prepared = told(WORDS["long"])
+    assert isinstance(reply, Reply)
+    assert isinstance(publish, Publish)
+    assert isinstance(prepared, Prepared)
+    assert (reply.body[:7], reply.body[-5:]) == ("beginxx", "xxend")
+    assert publish.table.models["m"].unready == {"1": reply.body, "2": "why"}
+    assert prepared.refused == {"a": reply.body, "b": "why"}
+
+
+def test_a_message_is_cut_when_it_is_made_and_so_arrives_as_it_was() -> None:
+    for reason in WORDS.values():
+        said = Reply(1, reason, "malformed")
+        assert through_replica(said) == said
+
+
+def test_an_answer_is_no_reason_and_is_told_whole() -> None:
+    body = '"' + "x" * 100_000 + '"'
+    assert through_replica(Reply(1, body)) == Reply(1, body)
+    assert Reply(1, body).body == body
 
 
 @pytest.mark.parametrize(

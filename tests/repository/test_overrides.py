@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.repository import overrides as module
 from gateway.repository.overrides import OverrideError, files_in, materialise, with_overrides
 from gateway.repository.proof import Found
 from gateway.repository.settings import BatchingSettings, ModelSettings, VersionPolicy
@@ -96,6 +97,52 @@ def test_what_is_no_base64_is_refused_by_its_name(value: object) -> None:
     assert caught.value.faults == (("'file:1/a'", "expected the contents in base64"),)
 
 
+@given(st.binary(max_size=40), st.integers(1, 4))
+def test_a_file_is_decoded_piece_by_piece_as_it_would_be_whole(whole: bytes, pieces: int) -> None:
+    text = base64.b64encode(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_BYTES", 4 * pieces)
+        for value in (text.decode(), memoryview(text)):
+            assert files_in({"file:1/a": value}) == {"1/a": whole}
+
+
+@given(st.text("Qk=+", max_size=16), st.integers(1, 3))
+def test_what_is_no_base64_whole_is_none_in_pieces(text: str, pieces: int) -> None:
+    try:
+        expected: object = {"1/a": base64.b64decode(text, validate=True)}
+    except ValueError:
+        expected = OverrideError
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_BYTES", 4 * pieces)
+        try:
+            found: object = files_in({"file:1/a": text})
+        except OverrideError:
+            found = OverrideError
+    assert found == expected
+
+
+@pytest.mark.parametrize("sign", ["\x7f", "x", "\U0001f600", "\udcff", "\n", "'"])
+def test_a_name_of_any_length_is_quoted_in_a_few_characters(tmp_path: Path, sign: str) -> None:
+    name = f"file:1/{sign * (14 << 20)}"
+    for fails in (
+        lambda: files_in({name: "!"}),
+        lambda: materialise(tmp_path / "m", {name.removeprefix("file:"): b""}),
+    ):
+        with pytest.raises(OverrideError) as caught:
+            fails()
+        assert len(str(caught.value)) < 200
+        assert str(caught.value).isascii()
+        assert str(caught.value)[1:].startswith("file:1/")
+
+
+def test_of_many_bad_names_the_first_are_told(tmp_path: Path) -> None:
+    with pytest.raises(OverrideError) as caught:
+        materialise(tmp_path / "m", {f"{'x' * 1000}{number}": b"" for number in range(1000)})
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1]) == (11, "and 990 more")
+    assert len(str(caught.value)) <= 4096
+
+
 def test_files_are_written_where_discovery_looks(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     materialise(folder, {"1/model.onnx": b"graph", "1/deep/w.bin": b"w", "2/model.onnx": b"h"})
@@ -156,3 +203,18 @@ def test_no_name_writes_outside(
         return
     written = {str(file.relative_to(place / "m")) for file in place.rglob("*") if file.is_file()}
     assert written == set(files)
+
+
+def test_of_many_faults_the_first_are_told() -> None:
+    with pytest.raises(OverrideError) as caught:
+        files_in({f"file:1/{number}{'x' * 1000}": None for number in range(1000)})
+    assert len(caught.value.faults) == 1000
+    assert len(str(caught.value)) <= 4096
+    assert str(caught.value).endswith("and 990 more")
+
+
+def test_a_file_that_is_named_may_lie_in_a_folder_of_its_name(found: Found) -> None:
+    onnx = found.folder / "in.onnx" / "in.onnx"
+    onnx.parent.mkdir()
+    onnx.touch()
+    assert with_overrides(found, config(default_model_filename="in.onnx")).onnx == onnx

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,7 +21,7 @@ from gateway import __version__
 from gateway.observe import layout
 from gateway.observe.counts import ZERO, Counts
 from gateway.observe.memory import Memory
-from gateway.supervise.exporter import Exporter, Snapshot, render
+from gateway.supervise.exporter import Exporter, Snapshot, prefers_openmetrics, render
 from gateway.supervise.ledger import Ledger, RowKey
 from gateway.supervise.overseer import ReplicaView
 from tests.supervise.cells import execute, refuse
@@ -40,6 +40,8 @@ HISTOGRAMS = (
     "gateway_execution_duration_seconds",
     "gateway_batch_rows",
 )
+MANY = 1000
+WATCHDOG_S = 30.0
 IDLE = Ledger().image()
 EMPTY = Snapshot(IDLE, replicas=(), ends={}, versions=())
 
@@ -268,7 +270,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 @given(snapshots())
 @settings(max_examples=30)
 def test_both_formats_parse_and_say_the_same(snapshot: Snapshot) -> None:
-    text, openmetrics = render(snapshot)[0].decode(), render(snapshot, OPENMETRICS)[0].decode()
+    text, openmetrics = (render(snapshot, one)[0].decode() for one in (False, True))
     families: list[Metric] = list(
         parse_openmetrics(openmetrics)  # type: ignore[no-untyped-call]  # theirs
     )
@@ -352,14 +354,14 @@ def test_every_family_has_a_help_and_a_type_and_counters_end_in_total() -> None:
     ],
 )
 def test_the_format_is_what_the_reader_prefers(accept: str, expected: str) -> None:
-    body, content_type = render(EMPTY, accept)
+    body, content_type = render(EMPTY, prefers_openmetrics(accept))
     assert content_type == expected
     assert body.endswith(b"# EOF\n") == (expected == OPENMETRICS)
 
 
 @given(st.text(max_size=60))
 def test_no_accept_header_breaks_the_exposition(accept: str) -> None:
-    assert render(EMPTY, accept)[1] in (TEXT, OPENMETRICS)
+    assert prefers_openmetrics(accept) in (False, True)
 
 
 # How it is made
@@ -399,18 +401,127 @@ def test_a_snapshot_changes_no_more(memories: list[Memory]) -> None:
     assert render(snapshot) == before
 
 
-def test_the_loop_turns_while_the_text_is_made(memories: list[Memory]) -> None:
-    """The text is made in another thread: the views are asked on the loop, and only there."""
-    ledger, _ = a_ledger(memories[0])
-    asked_on: list[int] = []
+class Watched:
+    """A version that says who reads it, and is read no further than its gate lets pass."""
 
-    def replicas() -> Sequence[ReplicaView]:
-        asked_on.append(threading.get_ident())
+    version, state, digest = "1", "READY", "a"
+
+    def __init__(self) -> None:
+        self.read_by: list[str] = []
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Semaphore(MANY)
+
+    @property
+    def model(self) -> str:
+        self.read_by.append(threading.current_thread().name)
+        self.begun.release()
+        assert self.gate.acquire(timeout=WATCHDOG_S)
+        return "m"
+
+
+class Scraped:
+    """An exporter of one row and one watched version, and where its views were asked."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.ledger, self.row = a_ledger(memory)
+        self.watched = Watched()
+        self.viewed_on: list[int] = []
+        self.exporter = Exporter(self.ledger, self.replicas, dict, lambda: [self.watched])
+
+    def replicas(self) -> Sequence[ReplicaView]:
+        self.viewed_on.append(threading.get_ident())
         return []
 
+    async def rows(self) -> float:
+        """Scrape; return the rows that were run."""
+        body, _ = await self.exporter.expose()
+        found = samples(body.decode())
+        return next(one.value for one in found if one.name == "gateway_inferences_total")
+
+    async def scraped(self) -> "asyncio.Task[float]":
+        """Scrape; return when the question has come."""
+        task = asyncio.create_task(self.rows())
+        await asyncio.sleep(0)
+        return task
+
+
+def played(memory: Memory, scene: Callable[[Scraped], Awaitable[None]]) -> None:
+    """Run a scene on an ordinary loop: threads wake it."""
+
+    async def watched() -> None:
+        made = Scraped(memory)
+        async with made.exporter, asyncio.timeout(WATCHDOG_S):
+            await scene(made)
+
+    asyncio.run(watched())
+
+
+def test_the_views_are_asked_on_the_loop_and_the_text_is_made_in_a_thread_of_its_own(
+    memories: list[Memory],
+) -> None:
+    async def scene(made: Scraped) -> None:
+        for _ in range(3):
+            await made.rows()
+        assert made.viewed_on == [threading.get_ident()] * 3
+        assert set(made.watched.read_by) == {"metrics_0"}
+
+    played(memories[0], scene)
+
+
+def test_many_who_scrape_at_once_share_one_text_made_after_the_last_had_come(
+    memories: list[Memory],
+) -> None:
+    async def scene(made: Scraped) -> None:
+        made.watched.gate = threading.Semaphore(0)
+        first = await made.scraped()
+        assert await asyncio.to_thread(made.watched.begun.acquire, timeout=WATCHDOG_S)
+        execute(made.row, 4)
+        others = [await made.scraped() for _ in range(32)]
+        assert len(made.viewed_on) == 1  # no image is taken before its turn
+        made.watched.gate.release(MANY)
+        assert await first == 0
+        assert await asyncio.gather(*others) == [4] * 32
+        assert len(made.viewed_on) == 2
+
+    played(memories[0], scene)
+
+
+def test_each_reader_gets_its_own_format_and_one_text_is_made_at_a_time(
+    memories: list[Memory],
+) -> None:
+    async def scene(made: Scraped) -> None:
+        accepts = ("", PROMETHEUS_3, "text/plain", "application/openmetrics-text") * 4
+        asked = [made.exporter.expose(accept) for accept in accepts]
+        types = [content_type for _, content_type in await asyncio.gather(*asked)]
+        assert types == [TEXT, OPENMETRICS] * 8
+        assert set(made.watched.read_by) == {"metrics_0"}
+        assert len(made.viewed_on) == 3  # the first came before the others
+
+    played(memories[0], scene)
+
+
+def test_who_leaves_while_its_text_is_made_takes_it_from_nobody(memories: list[Memory]) -> None:
+    async def scene(made: Scraped) -> None:
+        made.watched.gate = threading.Semaphore(0)
+        leaves = await made.scraped()
+        assert await asyncio.to_thread(made.watched.begun.acquire, timeout=WATCHDOG_S)
+        stays = await made.scraped()
+        leaves.cancel()
+        made.watched.gate.release(MANY)
+        assert await stays == 0
+        assert leaves.cancelled()
+
+    played(memories[0], scene)
+
+
+def test_the_thread_ends_with_the_exporter(memories: list[Memory]) -> None:
     async def scene() -> None:
-        await Exporter(ledger, replicas, dict, tuple).expose()
-        assert asked_on == [threading.get_ident()]
+        made = Scraped(memories[0])
+        async with made.exporter:
+            await made.rows()
+            (thread,) = [one for one in threading.enumerate() if one.name == "metrics_0"]
+        await asyncio.to_thread(thread.join, WATCHDOG_S)
+        assert not thread.is_alive()
 
     asyncio.run(scene())
 

@@ -1,6 +1,9 @@
 """The bodies of repository requests: what they say, or where their fault lies."""
 
+import asyncio
+import base64
 import json
+import threading
 
 import orjson
 import pytest
@@ -8,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Malformed, TooLarge
-from gateway.wire.loading import MOST_BYTES, check_name, read_index, read_load, read_unload
+from gateway.wire import bulk, jsontext
+from gateway.wire.loading import (
+    MOST_BYTES,
+    check_name,
+    parameters_beside,
+    read_index,
+    read_load,
+    read_load_beside,
+    read_unload,
+)
 
 READERS = (read_index, read_load, read_unload)
 DEPTH = 10
@@ -114,6 +126,128 @@ def test_what_is_passed_on_is_what_was_said(parameters: dict[str, str]) -> None:
     passed = read_load(body, DEPTH)
     assert orjson.loads(passed) == {"parameters": parameters}
     assert len(json.dumps(passed.decode(), ensure_ascii=False).encode()) <= 2 * len(body) + 2
+
+
+# files
+
+
+FILE = base64.b64encode(bytes(range(256)) * 4096).decode()  # more than a megabyte
+LOAD = orjson.dumps({"parameters": {"config": CONFIG, "file:1/model.onnx": FILE, "file:1/a": ""}})
+
+
+class Reads:
+    """Notes how long the texts are that are read as JSON, and where."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self.threads: list[threading.Thread] = []
+        self._load = jsontext.load
+        patch.setattr(jsontext, "load", self.load)
+
+    def load(self, text: bytes | bytearray, max_depth: int) -> object:
+        self.sizes.append(len(text))
+        self.threads.append(threading.current_thread())
+        return self._load(text, max_depth)
+
+
+def test_a_file_is_passed_on_without_being_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Reads(monkeypatch)
+    assert orjson.loads(read_load(LOAD, DEPTH)) == orjson.loads(LOAD)
+    assert max(reads.sizes) < 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (LOAD + b"x", f"line 1 column {len(LOAD) + 1}"),
+        (LOAD[:-1] + b',"parameters":{"file:1/a":1}}', "'file:1/a' has invalid type"),
+        (LOAD.replace(b"file:1/m", b"flie:1/m"), "unrecognized load parameter 'flie:1/model.onnx'"),
+        (LOAD.replace(FILE.encode(), b"~0~") + b'"' + FILE.encode() + b'"', "expected JSON text"),
+    ],
+)
+def test_what_is_wrong_beside_a_file_is_told_with_its_place(body: bytes, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        read_load(body, DEPTH)
+
+
+NAMES = st.sampled_from(['"file:1/a"', '"file:1/b"', '"config"', '"other"', '"AAAAAAAAAAAA"'])
+LONG = 12
+VALUES = st.sampled_from(
+    [
+        *(f'"{letter * LONG}"' for letter in "ABC"),
+        *('"D"', '"{}"', '"~0~"', "{}", "NaN", "1" * LONG),
+        f'"1\\"{"E" * LONG}"',
+        f'"{"F" * LONG}\\n"',
+        f'"{"G" * LONG}""{"H" * LONG}"',
+        f'"{{\\"a\\":\\"{"I" * LONG}\\"}}"',
+    ]
+)
+OBJECTS = st.lists(st.tuples(NAMES, VALUES).map(":".join), max_size=4).map(
+    lambda members: "{" + ",".join(members) + "}"
+)
+BODIES = st.lists(
+    st.tuples(st.sampled_from(['"parameters"', '"other"']), OBJECTS).map(":".join), max_size=3
+).map(lambda members: ("{" + ",".join(members) + "}").encode())
+
+
+def outcome(body: bytes) -> object:
+    try:
+        return orjson.loads(read_load(body, DEPTH))
+    except Malformed as error:
+        return str(error)
+
+
+@given(BODIES)
+def test_a_load_means_the_same_whether_its_files_are_long_or_short(body: bytes) -> None:
+    expected = outcome(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_LONG_BYTES", LONG)
+        patch.setattr(bulk, "_PIECE_BYTES", 4)
+        assert outcome(body) == expected
+
+
+def test_files_are_long_in_some_of_these_loads() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_LONG_BYTES", LONG)
+        body = b'{"parameters":{"file:1/b":"BBBBBBBBBBBB","file:1/a":"AAAAAAAAAAAA"}}'
+        reads = Reads(patch)
+        assert read_load(body, DEPTH) == body
+        assert len(reads.sizes) == 1
+
+
+@given(BODIES)
+def test_what_was_passed_on_is_read_as_it_was_said(body: bytes) -> None:
+    said = outcome(body)
+    if isinstance(said, str):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_LONG_BYTES", LONG)
+        found = asyncio.run(parameters_beside(read_load(body, DEPTH)))
+    texts = {
+        key: one if isinstance(one, str) else bytes(one).decode() for key, one in found.items()
+    }
+    assert {"parameters": texts} == said
+
+
+def test_a_large_load_is_read_in_a_thread_and_a_small_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = Reads(monkeypatch)
+
+    async def scene() -> None:
+        assert await read_load_beside(b"{}", DEPTH) == b'{"parameters":{}}'
+        assert set(reads.threads) == {threading.main_thread()}
+        reads.threads.clear()
+        passed = await read_load_beside(LOAD, DEPTH)
+        assert threading.main_thread() not in reads.threads
+        found = await parameters_beside(passed)
+        assert found["config"] == CONFIG
+        assert bytes(found["file:1/model.onnx"]).decode() == FILE  # type: ignore[arg-type]  # long
+        assert found["file:1/a"] == ""
+        with pytest.raises(TooLarge):
+            await read_load_beside(bytes(MOST_BYTES + 1), DEPTH)
+
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize("value", [True, False])

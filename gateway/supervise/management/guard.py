@@ -10,7 +10,9 @@ on it, which runs the pages of strangers; so whatever no token guards, and every
 
     names a known Host      or a page whose name was bound to our address anew could ask
     has our own Origin      if it has one: other pages may send, though not read
-    is application/json     what a form cannot send without our leave
+    is application/json     what a form cannot send without our leave: changes alone
+
+Probes are answered under whatever name: a kubelet knows the pod's address and no name.
 
 The second way to show a token, as the password of HTTP Basic, is for reading alone: a
 browser asks its user for it, and from then on sends it along unasked.
@@ -96,6 +98,14 @@ class Guard:
         if need is Role.OPERATOR:
             _check_content_type(shown.fields.get(b"content-type"))
         return caller
+
+    def admit_anybody(self, shown: Shown) -> None:
+        """Return, unless a stranger's page asks what no token guards. Raises: Forbidden.
+
+        Where there are tokens no name is asked for: a scraper goes by addresses.
+        """
+        if self.is_open:
+            _check_origin(shown, self._check_host(shown))
 
     def _caller(self, need: Role, field: bytes | None) -> Caller:
         if self.is_open:

@@ -16,8 +16,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from gateway.config import Config
+from gateway.supervise.management.entrance import Entrance
 from gateway.supervise.management.guard import Guard, is_loopback
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
@@ -133,10 +135,12 @@ async def open_management(
         ended = asyncio.Event()
         stack.push_async_callback(_leave, port, ended)
         loop = asyncio.get_running_loop()
+        make = partial(_Connection, port, loop, ended)
         for one in sockets:
-            server = await loop.create_server(
-                lambda: _Connection(port, loop, ended), sock=one, ssl=context, backlog=BACKLOG
-            )
+            if context is not None:
+                await stack.enter_async_context(Entrance(one, BACKLOG, context, make))
+                continue
+            server = await loop.create_server(make, sock=one, backlog=BACKLOG)
             stack.callback(server.close)
         yield Listening(reception, sockets, context)
 

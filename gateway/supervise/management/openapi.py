@@ -16,6 +16,7 @@ from gateway.supervise.management.guard import Role
 from gateway.supervise.management.views import SCHEMAS
 
 _NAME = re.compile(r"\{(\w+)\}")
+_JSON = ("application/json",)
 _REFUSALS = {
     "400": "The request cannot be understood.",
     "401": "No token, or one that is not known.",
@@ -24,6 +25,7 @@ _REFUSALS = {
     "409": "The version cannot be loaded; nothing was changed.",
     "413": "The body is too large.",
     "415": "The body is no JSON.",
+    "429": "Too many changes are under way or wait for their turn.",
     "503": "Nothing can be served, for the reason given.",
     "504": "It took too long.",
 }
@@ -41,9 +43,11 @@ class Row(Protocol):
     @property
     def about(self) -> str: ...
     @property
-    def content_type(self) -> str: ...
+    def content_types(self) -> Sequence[str]: ...
     @property
     def schema(self) -> str | None: ...
+    @property
+    def is_probe(self) -> bool: ...
 
 
 def document(rows: Sequence[Row]) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
             "schemas": {**SCHEMAS, "Change": schema()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "responses": {
-                status: {"description": about, "content": _content("application/json", "Error")}
+                status: {"description": about, "content": _content(_JSON, "Error")}
                 for status, about in _REFUSALS.items()
             },
         },
@@ -75,7 +79,7 @@ def _operation(row: Row) -> dict[str, Any]:
         "operationId": _operation_id(row),
         "summary": row.about,
         "responses": {
-            "200": {"description": "Done", "content": _content(row.content_type, row.schema)},
+            "200": {"description": "Done", "content": _content(row.content_types, row.schema)},
             **{one: {"$ref": f"#/components/responses/{one}"} for one in _refusals(row)},
         },
         # An empty requirement says that there may be no token at all.
@@ -90,7 +94,7 @@ def _operation(row: Row) -> dict[str, Any]:
             for name in names
         ]
     if row.method == "POST":
-        found["requestBody"] = {"required": True, "content": _content("application/json", "Change")}
+        found["requestBody"] = {"required": True, "content": _content(_JSON, "Change")}
     return found
 
 
@@ -98,11 +102,13 @@ def _refusals(row: Row) -> list[str]:
     """Return the statuses of the refusals that an endpoint knows."""
     statuses = ["504"]
     if row.role is not None:
-        statuses += ["401", "403"]
+        statuses.append("401")
+    if not row.is_probe:
+        statuses.append("403")
     if _NAME.search(row.path):
         statuses.append("404")
     if row.method == "POST":
-        statuses += ["400", "409", "413", "415", "503"]
+        statuses += ["400", "409", "413", "415", "429", "503"]
     if row.path == "/readyz":
         statuses.append("503")
     return sorted(statuses)
@@ -113,6 +119,6 @@ def _operation_id(row: Row) -> str:
     return "_".join([row.method.lower(), *words]) if words else "get_status"
 
 
-def _content(content_type: str, name: str | None) -> dict[str, Any]:
+def _content(content_types: Sequence[str], name: str | None) -> dict[str, Any]:
     shape = {"type": "string"} if name is None else {"$ref": f"#/components/schemas/{name}"}
-    return {content_type: {"schema": shape}}
+    return {one: {"schema": shape} for one in content_types}

@@ -11,7 +11,7 @@ the segments quoted again: a model's name may hold anything but a slash.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
@@ -27,7 +27,7 @@ from gateway.errors import (
     TooLarge,
     Unauthenticated,
 )
-from gateway.supervise.management.guard import Guard, Role, Shown
+from gateway.supervise.management.guard import Caller, Guard, Role, Shown
 from gateway.supervise.management.page import SECURITY
 from gateway.supervise.management.routes import HTML, Answers, Asked, Endpoint, Reply
 from gateway.wire.failures import Refused, describe
@@ -100,7 +100,7 @@ class Reception:
                 raise DeadlineExceeded(f"not done within {row.within_s:g} s") from None
             except Unauthenticated as error:
                 refusal = await _answer(request, error)
-                if row.content_type == HTML:
+                if HTML in row.content_types:
                     refusal.headers["www-authenticate"] += _BY_HAND
                 return refusal
 
@@ -109,11 +109,7 @@ class Reception:
     async def _obey(self, row: Endpoint, request: Request) -> Reply:
         """Raises: GatewayError, for whoever may not and for what cannot be."""
         fields = joined(request.scope["headers"])
-        server = request.scope.get("server")
-        caller = None
-        if row.role is not None:
-            shown = Shown(fields, request.scope["scheme"], server and server[0])
-            caller = self.guard.admit(row.role, shown)
+        caller = self._let_in(row, fields, request)
         names = {name: unquote(value) for name, value in request.path_params.items()}
         asked = Asked(caller, names, fields, await _body(request))
         if row.role is not Role.OPERATOR:
@@ -125,6 +121,18 @@ class Reception:
             return await row.answer(asked)
         finally:
             self._changes -= 1
+
+    def _let_in(
+        self, row: Endpoint, fields: Mapping[bytes, bytes], request: Request
+    ) -> Caller | None:
+        """Return who asks, None where anybody may. Raises: GatewayError, for whoever may not."""
+        server = request.scope.get("server")
+        shown = Shown(fields, request.scope["scheme"], server and server[0])
+        if row.role is not None:
+            return self.guard.admit(row.role, shown)
+        if not row.is_probe:
+            self.guard.admit_anybody(shown)
+        return None
 
 
 async def _body(request: Request) -> bytes:

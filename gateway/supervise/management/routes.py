@@ -27,7 +27,7 @@ _CHANGE_WITHIN_S = 900.0  # proving, loading and warming a large model on every 
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
-TEXT = "text/plain"  # what the exporter says in more detail
+METRICS = ("text/plain", "application/openmetrics-text")  # the exporter says it in more detail
 
 
 class Asked(NamedTuple):
@@ -46,15 +46,20 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row. `role` None lets everybody in; `schema` names what the answer looks like."""
+    """One row. `role` None lets everybody in; `schema` names what the answer looks like.
+
+    `content_types` are those that an Accept field may choose from. A probe is asked by
+    addresses that nobody configured.
+    """
 
     method: str
     path: str
     role: Role | None
     about: str
     answer: Callable[[Asked], Awaitable[Reply]]
-    content_type: str = JSON
+    content_types: tuple[str, ...] = (JSON,)
     schema: str | None = None
+    is_probe: bool = False
 
     @property
     def within_s(self) -> float:
@@ -140,13 +145,15 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
     unload_all = "Stop serving all of a model; answered when no replica serves it"
     unload = "Stop serving a version; answered when no replica serves it"
     counters = "All counters since this epoch began"
+    metrics = "All metrics, as text or, where Accept prefers it, as OpenMetrics"
+    lives, serves = "Whether the supervisor lives", "Whether it can serve"
     return (
-        Endpoint("GET", "/", see, "The status page", at.status, HTML),
-        Endpoint("GET", "/docs", see, "This document, to be read", at.docs, HTML),
+        Endpoint("GET", "/", see, "The status page", at.status, (HTML,)),
+        Endpoint("GET", "/docs", see, "This document, to be read", at.docs, (HTML,)),
         Endpoint("GET", "/openapi.json", see, "This document", at.openapi, schema="Document"),
-        Endpoint("GET", "/metrics", None, "All metrics, for Prometheus", at.metrics, TEXT),
-        Endpoint("GET", "/livez", None, "Whether the supervisor lives", at.live, schema="Live"),
-        Endpoint("GET", "/readyz", None, "Whether it can serve", at.ready, schema="Ready"),
+        Endpoint("GET", "/metrics", None, metrics, at.metrics, METRICS),
+        Endpoint("GET", "/livez", None, lives, at.live, schema="Live", is_probe=True),
+        Endpoint("GET", "/readyz", None, serves, at.ready, schema="Ready", is_probe=True),
         Endpoint("GET", "/admin/v1/models", see, "Every model", at.models, schema="Models"),
         Endpoint("GET", model, see, "One model with its versions", at.model, schema="Model"),
         Endpoint("POST", model + "/load", change, load_all, at.load, schema="Model"),

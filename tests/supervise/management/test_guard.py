@@ -197,6 +197,17 @@ def test_who_may_not_hears_that_before_anything_else() -> None:
         GUARDED.admit(Role.OPERATOR, shown(authorization="Bearer v-secret", **wrong))
 
 
+@pytest.mark.parametrize("wrong", [{"host": "evil.org"}, {"host": ""}, {"origin": "http://e.org"}])
+def test_what_anybody_may_ask_a_strangers_page_may_not_unless_tokens_guard_the_rest(
+    wrong: dict[str, str],
+) -> None:
+    stranger = shown(address="127.0.0.1", scheme="http", **wrong)
+    with pytest.raises(Forbidden):
+        OPEN.admit_anybody(stranger)
+    OPEN.admit_anybody(shown())
+    GUARDED.admit_anybody(stranger)
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,22 @@ def test_a_certificate_is_read_again_without_closing_the_port(loops: Loops, tmp_
             with pytest.raises(OSError, match="No such file"):
                 port.reload(config)
             assert await is_trusted(address, SECOND)
+
+    run(scene, loops)
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_only_connects_keeps_neither_descriptors_nor_others_out(loops: Loops) -> None:
+    async def scene() -> None:
+        tls = {"certfile": str(CERTIFICATE), "keyfile": str(KEY)}
+        async with opened(FakeOffice(), grace_s=0.0, admin_tls=tls) as (_, address):
+            silent = [await asyncio.open_connection(*address) for _ in range(200)]
+            assert await is_trusted(address, CERTIFICATE)
+            for reader, _ in silent[:136]:  # others may stay for a while: 64
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+            for _, writer in silent:
+                writer.close()
 
     run(scene, loops)
 

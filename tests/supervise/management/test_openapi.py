@@ -100,11 +100,31 @@ def test_the_document_says_who_needs_a_token() -> None:
     for row in ANSWERS.endpoints:
         operation = DOCUMENT["paths"][row.path][row.method.lower()]
         assert bool(operation["security"]) == (row.role is not None)
-        assert ("403" in operation["responses"]) == (row.role is not None)
+        assert ("401" in operation["responses"]) == (row.role is not None)
+        assert ("403" in operation["responses"]) == (row.path not in ("/livez", "/readyz"))
         if row.role is Role.OPERATOR:
             assert "operator" in operation["description"]
     (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
     assert scheme == {"type": "http", "scheme": "bearer"}
+
+
+def test_the_document_says_which_formats_an_answer_may_have() -> None:
+    formats = {
+        row.path: list(
+            DOCUMENT["paths"][row.path][row.method.lower()]["responses"]["200"]["content"]
+        )
+        for row in ANSWERS.endpoints
+    }
+    assert formats.pop("/metrics") == ["text/plain", "application/openmetrics-text"]
+    assert formats.pop("/") == formats.pop("/docs") == ["text/html; charset=utf-8"]
+    assert set(map(tuple, formats.values())) == {("application/json",)}
+
+
+def test_the_document_says_that_changes_may_be_too_many() -> None:
+    for row in ANSWERS.endpoints:
+        operation = DOCUMENT["paths"][row.path][row.method.lower()]
+        assert ("429" in operation["responses"]) == (row.role is Role.OPERATOR)
+    assert "changes" in DOCUMENT["components"]["responses"]["429"]["description"]
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:

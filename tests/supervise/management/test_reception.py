@@ -227,6 +227,23 @@ def test_without_tokens_everything_is_allowed_on_this_machine(row: Endpoint) -> 
     assert say(FakeOffice(), row.method, filled(row), body).status == 200
 
 
+@pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.path}")
+@pytest.mark.parametrize(("host", "origin"), [("evil.org", ""), ("localhost", "http://evil.org")])
+def test_without_tokens_a_strangers_page_is_shown_nothing_but_probes(
+    row: Endpoint, host: str, origin: str
+) -> None:
+    body = b"{}" if row.method == "POST" else b""
+    answer = say(FakeOffice(), row.method, filled(row), body, host=host, origin=origin)
+    assert answer.status == (200 if row.path in ("/livez", "/readyz") else 403)
+    assert b"digits" not in answer.body
+
+
+@pytest.mark.parametrize("row", OPEN_TO_ALL, ids=lambda row: row.path)
+def test_with_tokens_what_is_open_to_all_is_so_under_every_name(row: Endpoint) -> None:
+    answer = say(FakeOffice(), "GET", filled(row), tokens=TOKENS, host="10.1.2.3:8081")
+    assert answer.status == 200
+
+
 def test_who_is_refused_changes_nothing() -> None:
     office = FakeOffice()
     say(office, "POST", LOAD, b"{}", token="v-secret", tokens=TOKENS)
