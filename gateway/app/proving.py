@@ -26,6 +26,7 @@ from typing import BinaryIO
 from gateway.control.trial import FROM_CHILD, TO_CHILD, At, FromChild, Prove, Proved, Ready, Refused
 from gateway.execute.session import LoadFailed, is_out_of_memory
 from gateway.repository.prove import prove
+from gateway.repository.reasons import few
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _NICENESS = 10
@@ -86,9 +87,11 @@ class _Step:
             most = f"{request.memory_bytes // _MIB} MiB of memory"
             return f"{onnx}: needs more than the {most} it may have, while {self._now}"
         if isinstance(error, LoadFailed):
-            return str(error)
+            return "\n".join(few(str(error).splitlines()))
         traceback.print_exception(error)
-        return f"{onnx}: {type(error).__name__} while {self._now}: {error}"
+        return "\n".join(
+            few(f"{onnx}: {type(error).__name__} while {self._now}: {error}".splitlines())
+        )
 
     def _tell(self, step: str) -> None:
         self._now = step

@@ -51,7 +51,9 @@ def check(file: Path | None, flags: Mapping[str, object], opened: Open = prover_
         discovery = discover(config.models, parse_model)
     except RepositoryError as error:
         raise Faulty(str(error)) from None
-    faults = [str(fault) for fault in discovery.faults]
+    for note in _notes(discovery):
+        typer.echo(f"note  {note}")
+    faults = [str(fault) for fault in discovery.faults if fault.kind != "unchosen"]
     faults += asyncio.run(_prove_all(discovery, config, opened))
     if not discovery.found and not faults:
         faults = [f"{config.models}: holds no model: expected <model>/<version>/model.onnx"]
@@ -69,6 +71,12 @@ async def _prove_all(discovery: Discovery, config: Config, opened: Open) -> list
             except Unproven as error:
                 faults.append(f"{found.folder}: {' '.join(str(error).split())}")
     return faults
+
+
+def _notes(discovery: Discovery) -> list[str]:
+    """Return what configurations say in vain, each once."""
+    notes = (f"{one.model}: {note}" for one in discovery.found for note in one.settings.notes)
+    return list(dict.fromkeys(notes))
 
 
 def _told(proof: Proof) -> str:

@@ -13,7 +13,8 @@ import ctypes
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from errno import ENOMEM
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,9 @@ _UNKNOWN = (
         r"IR version \1 is unknown to this ONNX Runtime: expected at most \2, got \1",
     ),
 )
+_USE_FILES_DIRECTLY = "session.use_external_initializer_file_buffers_directly"
 _NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory|Unable to allocate")
+_NO_FILES: Mapping[str, memoryview] = {}
 _TYPED = "ONNX Runtime makes no typed value of strings in Python"
 
 
@@ -47,8 +50,9 @@ class LoadFailed(Exception):
 class SessionSettings:
     """How to open a model, and how to try it.
 
-    Shapes: `trial_shapes` are one row of an input, by name, for the axes that the graph
-    leaves open; without them each such axis is 1.
+    Shapes: `inputs` and `outputs` are what was declared of some tensors: they say how long
+    the axes are that the graph leaves open. `trial_shapes` are one row of an input, by
+    name, for what is open even so; without them each such axis is 1.
     """
 
     max_batch_rows: int = 0  # 0 = no batch axis
@@ -56,22 +60,33 @@ class SessionSettings:
     inter_op_threads: int = 1
     pad_to: tuple[int, ...] = ()
     trial_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 class Session:
     """Runs calls of equal shapes as one execution; safe in several threads at once."""
 
-    def __init__(self, path: Path, settings: SessionSettings) -> None:
-        """Open the file. Raises: LoadFailed."""
+    def __init__(
+        self, path: Path, settings: SessionSettings, files: Mapping[str, memoryview] = _NO_FILES
+    ) -> None:
+        """Open a model.
+
+        `files` are its external data by location, for initializers of the graph itself.
+        They are used where they are, as long as the session lives: nobody may change them.
+
+        Raises: LoadFailed.
+        """
         try:
             self._ort = ort.InferenceSession(
-                str(path), _options(settings), providers=["CPUExecutionProvider"]
+                str(path), _options(settings, files), providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise LoadFailed(f"{path}: {_why_not_opened(error)}") from error
+        self._files = files  # after `_ort`: what is set last is let go last
         batches = settings.max_batch_rows > 0
-        inputs = [_spec(path, node, batches) for node in self._ort.get_inputs()]
-        outputs = [_spec(path, node, batches) for node in self._ort.get_outputs()]
+        inputs = _specs(path, self._ort.get_inputs(), batches, settings.inputs)
+        outputs = _specs(path, self._ort.get_outputs(), batches, settings.outputs)
         self.signature = Signature(tuple(inputs), tuple(outputs), settings.max_batch_rows)
         self.fixed_rows = _fixed_rows(self._ort.get_inputs()) if batches else None
         self._pad_to = (self.fixed_rows,) if self.fixed_rows else settings.pad_to
@@ -196,7 +211,7 @@ class Session:
         return arrays
 
 
-def _options(settings: SessionSettings) -> ort.SessionOptions:
+def _options(settings: SessionSettings, files: Mapping[str, memoryview]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.intra_op_threads
     options.inter_op_num_threads = settings.inter_op_threads
@@ -205,13 +220,19 @@ def _options(settings: SessionSettings) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 4  # a failed run is an answer; it must not fill our log
+    if files:
+        options.add_session_config_entry(_USE_FILES_DIRECTLY, "1")  # else they are copied
+        options.add_external_initializers_from_files_in_memory(
+            list(files), list(files.values()), [len(file) for file in files.values()]
+        )
     return options
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Say whether an error, or what it came from, is that memory could not be had."""
     while error is not None:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        number = error.errno if isinstance(error, OSError) else None
+        if isinstance(error, MemoryError) or number == ENOMEM or _NO_MEMORY.search(str(error)):
             return True
         error = error.__cause__
     return False
@@ -241,6 +262,21 @@ def _spec(path: Path, node: ort.NodeArg, batches: bool) -> TensorSpec:
             raise LoadFailed(f"{path}: tensor '{node.name}' is a scalar, but max_batch_size is set")
         shape = (-1, *shape[1:])
     return TensorSpec(node.name, kind.name, shape)
+
+
+def _specs(
+    path: Path, nodes: Sequence[ort.NodeArg], batches: bool, declared: Sequence[TensorSpec]
+) -> list[TensorSpec]:
+    """Return the graph's tensors, with the axes that it leaves open as they are declared."""
+    said = {spec.name: spec.shape for spec in declared}
+    specs = [_spec(path, node, batches) for node in nodes]
+    return [replace(one, shape=_closed(one.shape, said.get(one.name, ()))) for one in specs]
+
+
+def _closed(shape: Shape, declared: Shape) -> Shape:
+    if len(shape) != len(declared):
+        return shape  # whoever compares the two will say so
+    return tuple(b if a == -1 else a for a, b in zip(shape, declared, strict=True))
 
 
 def _fixed_rows(nodes: Sequence[ort.NodeArg]) -> int | None:

@@ -16,6 +16,7 @@ from gateway.repository.triton import REFUSED
 Standing = Literal["served", "shown", "ignored", "refused"]
 
 _NO_RESHAPE = "tensors are not reshaped here: declare dims as the graph has them"
+_DIMS = "compared with the graph; they count where it leaves an axis open"
 _NO_SHAPES = "only TensorRT has shape tensors"
 _NO_FORMATS = "only TensorRT has such formats"
 _OWN_LEVELS = "batching.priority_levels of the gateway counts for all models"
@@ -31,7 +32,7 @@ FIELDS: dict[str, tuple[Standing, str]] = {
     "max_batch_size": ("served", "rows of one request; 0: no batch axis"),
     "input.name": ("served", "compared with the graph"),
     "input.data_type": ("served", "compared with the graph"),
-    "input.dims": ("served", "compared with the graph"),
+    "input.dims": ("served", _DIMS),
     "input.format": ("shown", "it adds nothing to dims"),
     "input.reshape": ("refused", _NO_RESHAPE),
     "input.is_shape_tensor": ("refused", _NO_SHAPES),
@@ -40,7 +41,7 @@ FIELDS: dict[str, tuple[Standing, str]] = {
     "input.is_non_linear_format_io": ("refused", _NO_FORMATS),
     "output.name": ("served", "compared with the graph"),
     "output.data_type": ("served", "compared with the graph"),
-    "output.dims": ("served", "compared with the graph"),
+    "output.dims": ("served", _DIMS),
     "output.label_filename": ("served", "names of classes, a line each"),
     "output.reshape": ("refused", _NO_RESHAPE),
     "output.is_shape_tensor": ("refused", _NO_SHAPES),

@@ -13,12 +13,15 @@ from typing import Any
 
 from gateway.core.datatypes import DATATYPES
 from gateway.repository.places import inside
+from gateway.repository.reading import read
+from gateway.repository.reasons import brief
 from gateway.repository.settings import WarmupInput, WarmupSample
 from gateway.repository.triton import Values
 
 _MOST_LABEL_BYTES = 1 << 20
 _MOST_WARMUP_BYTES = 64 << 20
 _MOST_WARMUP_RUNS = 10_000
+_MOST_AXES = 16  # NumPy knows 32 at least, and a request may have 16
 _FILLS = {"zero_data": "zero", "random_data": "random", "input_data_file": "file"}
 
 
@@ -46,12 +49,12 @@ class Beside:
             if file is None:
                 continue
             try:
-                text = file.read_text(encoding="utf-8")
+                text = (read(file, _MOST_LABEL_BYTES) or b"").decode()
             except (OSError, UnicodeDecodeError):
-                self.faults.append((path, f"'{name}' is no text in UTF-8"))
+                self.faults.append((path, f"'{brief(name)}' is no text in UTF-8"))
                 continue
             self.label_files[output.get("name", "")] = name
-            labels[output.get("name", "")] = tuple(text.splitlines())
+            labels[output.get("name", "")] = _lines(text)
         return labels
 
     def warmup(self) -> tuple[WarmupSample, ...]:
@@ -67,7 +70,7 @@ class Beside:
                 what = f"must be at most {_MOST_WARMUP_RUNS}, got {count}"
                 self.faults.append((f"{path}.count", what))
             inputs = {
-                name: self._input(f"{path}.inputs.{name}", values, rows)
+                name: self._input(f"{path}.inputs.{brief(name)}", values, rows)
                 for name, values in one.get("inputs", {}).items()
             }
             if not inputs:
@@ -84,6 +87,9 @@ class Beside:
                 (path, "expected data_type, dims of at least 1, and one of " + ", ".join(_FILLS))
             )
             return WarmupInput(kind, shape)
+        if len(shape) > _MOST_AXES:  # their product alone would take for ever
+            self.faults.append((path, f"expected at most {_MOST_AXES} dims, got {len(shape)}"))
+            return WarmupInput(kind, ())
         size = math.prod(shape) * DATATYPES[kind].size_bytes
         if max(math.prod(shape), size) * rows > _MOST_WARMUP_BYTES:
             self.faults.append((path, f"is larger than {_MOST_WARMUP_BYTES} bytes"))
@@ -94,21 +100,28 @@ class Beside:
         name = str(values[key])
         file = self._file(f"{path}.{key}", f"warmup/{name}", _MOST_WARMUP_BYTES)
         if file is not None and size and file.stat().st_size != size:
-            what = f"'{name}' has {file.stat().st_size} bytes, expected {size}"
+            what = f"'{brief(name)}' has {file.stat().st_size} bytes, expected {size}"
             self.faults.append((f"{path}.{key}", what))
         return WarmupInput(kind, shape, "file", name)
 
     def _file(self, path: str, name: str, most_bytes: int) -> Path | None:
+        told = brief(ascii(name))
         try:
             file = inside(self._folder, name)
             if file is None:
-                self.faults.append((path, f"{name!a} leads out of the model's folder"))
+                self.faults.append((path, f"{told} leads out of the model's folder"))
             elif not file.is_file():
-                self.faults.append((path, f"{name!a} is no file in the model's folder"))
+                self.faults.append((path, f"{told} is no file in the model's folder"))
             elif file.stat().st_size > most_bytes:
-                self.faults.append((path, f"{name!a} is larger than {most_bytes} bytes"))
+                self.faults.append((path, f"{told} is larger than {most_bytes} bytes"))
             else:
                 return file
         except OSError as error:
-            self.faults.append((path, f"{name!a} cannot be read: {error.strerror}"))
+            self.faults.append((path, f"{told} cannot be read: {error.strerror}"))
         return None
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a text; only a line feed ends one, so that no class moves on."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return tuple(lines if lines[-1] else lines[:-1])

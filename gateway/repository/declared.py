@@ -21,6 +21,7 @@ from gateway.core.datatypes import DATATYPES
 from gateway.core.versions import version_key
 from gateway.repository.accepted import standing
 from gateway.repository.beside import Beside
+from gateway.repository.reasons import brief, few
 from gateway.repository.settings import (
     BatchingSettings,
     ExecutionSettings,
@@ -38,6 +39,7 @@ _KINDS = {"KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"}
 _MOST_INSTANCES = 1024
 _MOST_THREADS = 1024
 _MOST_DELAY_US = 3_600_000_000
+_MOST_FILENAME_CHARS = 1024
 _THREADS = {"intra": "intra_op_thread_count", "inter": "inter_op_thread_count"}
 
 
@@ -86,7 +88,7 @@ def declared(
         labels=labels,
         label_files={output: beside.label_files[output] for output in labels},
         warmup=beside.warmup(),
-        notes=tuple(reading.notes),
+        notes=few(reading.notes),
     )
     filename = reading.filename()
     faults = reading.faults + beside.faults
@@ -126,14 +128,18 @@ class _Reading:
     def check_names(self, model: str) -> None:
         for key, expected in (("name", model), ("platform", PLATFORM), ("backend", BACKEND)):
             if self.values.get(key, expected) != expected:
-                self.fault(f"$.{key}", f"expected '{expected}', got {self.values[key]!r}")
+                got = brief(repr(self.values[key]))
+                self.fault(f"$.{key}", f"expected '{expected}', got {got}")
 
     def filename(self) -> str | None:
         name: str | None = self.values.get("default_model_filename")
         if name is None:
             return None
         if "/" in name or "\0" in name or name.startswith("."):
-            self.fault("$.default_model_filename", f"must name a file, not hidden, got {name!r}")
+            what = f"must name a file, not hidden, got {brief(repr(name))}"
+            self.fault("$.default_model_filename", what)
+        elif len(name) > _MOST_FILENAME_CHARS:
+            self.fault("$.default_model_filename", f"has {len(name)} characters: too many")
         return name
 
     def version_policy(self) -> VersionPolicy:
@@ -145,7 +151,7 @@ class _Reading:
         versions = policy["specific"].get("versions", [])
         if not versions or min(versions) < 0:
             path = "$.version_policy.specific.versions"
-            self.fault(path, f"expected numbers of versions, got {versions}")
+            self.fault(path, f"expected numbers of versions, got {brief(versions)}")
         return VersionPolicy("specific", versions=tuple(str(version) for version in versions))
 
     def batching(self) -> BatchingSettings:
@@ -182,12 +188,15 @@ class _Reading:
 
     def _threads(self, name: str) -> int:
         text = self.parameters().get(name, "1")
-        if not text.isascii() or not text.isdigit() or not int(text[:9]) <= _MOST_THREADS:
-            self.fault(f"$.parameters.{name}", f"expected 0 to {_MOST_THREADS}, got {text!r}")
+        digits = text.lstrip("0") or text[:1]  # a number of any length may be written down
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(_MOST_THREADS))
+        if not is_number or int(digits) > _MOST_THREADS:
+            what = f"expected 0 to {_MOST_THREADS}, got {brief(repr(text))}"
+            self.fault(f"$.parameters.{name}", what)
             return 1
-        if int(text) == 0:
+        if int(digits) == 0:
             self.notes.append(f"$.parameters.{name}: 0 is 1 here, not every core")
-        return max(int(text), 1)
+        return max(int(digits), 1)
 
     def parameters(self) -> dict[str, str]:
         given: Mapping[str, Mapping[str, str]] = self.values.get("parameters", {})
@@ -202,11 +211,12 @@ class _Reading:
             name, dims = one.get("name", ""), one.get("dims", [])
             kind = _DATATYPES.get(one.get("data_type", "TYPE_INVALID"))
             if not name or name in specs:
-                self.fault(f"{path}.name", f"'{name}' is there twice" if name else "is missing")
+                what = f"'{brief(name)}' is there twice" if name else "is missing"
+                self.fault(f"{path}.name", what)
             if kind is None:
                 got = one.get("data_type", "none")
                 self.fault(f"{path}.data_type", f"expected a type of the protocol, got {got}")
             if any(axis == 0 or axis < -1 for axis in dims):
-                self.fault(f"{path}.dims", f"an axis is -1 or at least 1, got {dims}")
+                self.fault(f"{path}.dims", f"an axis is -1 or at least 1, got {brief(dims)}")
             specs[name] = TensorSpec(name, kind or "", ((-1,) if batches else ()) + tuple(dims))
         return tuple(specs.values()) or None

@@ -20,12 +20,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from errno import ELOOP
 from pathlib import Path
 
+from gateway.repository.reading import opened
 from gateway.repository.settings import ModelSettings, VersionPolicy
 
 MANIFEST = "manifest.sha256"
+NOTHING_READ: Mapping[Path, bytes] = {}
 _SETTINGS = b"/settings"  # no relative name begins so
+_MOST_DEPTH = 64  # folders in folders; whoever nests deeper means harm
 
 
 def digest(folder: Path) -> str:
@@ -36,17 +40,23 @@ def digest(folder: Path) -> str:
     return combined(hashes(folder), ModelSettings())
 
 
-def hashes(folder: Path) -> dict[str, bytes]:
+def hashes(folder: Path, read: Mapping[Path, bytes] = NOTHING_READ) -> dict[str, bytes]:
     """Return the SHA-256 of every file of the version, by its relative name.
+
+    `read` are those of files that were read already, by their real paths: of them it
+    counts what was read, not what lies there now.
 
     Raises: OSError.
     """
-    return {name: hash_of(file) for name, file in names(folder).items()}
+    return {
+        name: (read and read.get(file.resolve())) or hash_of(file)
+        for name, file in names(folder).items()
+    }
 
 
 def hash_of(file: Path) -> bytes:
     """Return the SHA-256 of one file's contents. Raises: OSError."""
-    with file.open("rb") as stream:
+    with opened(file) as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
@@ -96,11 +106,17 @@ def _text(settings: ModelSettings) -> bytes:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        # A linked folder could lead back here; a linked file is read as what it is.
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _files(entry)
-        elif entry.is_file():
-            yield entry
+    left = [(folder, 0)]
+    while left:
+        place, depth = left.pop()
+        if depth > _MOST_DEPTH:
+            what = f"holds folders more than {_MOST_DEPTH} deep"
+            raise OSError(ELOOP, what, str(folder))
+        for entry in place.iterdir():
+            if entry.name.startswith("."):
+                continue
+            # A linked folder could lead back here; a linked file is read as what it is.
+            if entry.is_dir() and not entry.is_symlink():
+                left.append((entry, depth + 1))
+            elif entry.is_file():
+                yield entry

@@ -21,11 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from gateway.repository.digest import names
+from gateway.repository.proof import NOTHING_EXTERNAL, External
+from gateway.repository.reading import opened
+from gateway.repository.reasons import brief, few
 
 _MOST_FIELDS = 10_000_000
 _MOST_DEPTH = 200  # protobuf itself reads 100
 _MOST_LOCATION_BYTES = 4096
 _WORD = b"location"
+_PLAIN_DEPTH = 3  # of the model, its graph and an initializer of that
 
 # The messages that lead to external data, and the numbers of their fields that do.
 MESSAGES: dict[str, dict[int, str]] = {
@@ -73,7 +77,7 @@ class Contents:
 
     ir_version: int = 0
     opsets: Mapping[str, int] = field(default_factory=dict)
-    locations: tuple[str, ...] = ()
+    external: External = NOTHING_EXTERNAL
 
 
 def inspect(onnx: Path) -> Contents:
@@ -81,7 +85,7 @@ def inspect(onnx: Path) -> Contents:
 
     Raises: Garbled, OSError.
     """
-    with onnx.open("rb") as stream:
+    with opened(onnx) as stream:
         if not stream.seek(0, 2):
             raise Garbled(f"{onnx}: is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as image:
@@ -91,33 +95,33 @@ def inspect(onnx: Path) -> Contents:
                 raise Garbled(f"{onnx}: is no ONNX model: {error}") from None
 
 
-def refuse_outside(folder: Path, locations: Iterable[str]) -> None:
-    """Refuse external data that are no files of the version below `folder`.
+def refuse_outside(folder: Path, onnx: Path, locations: Iterable[str]) -> None:
+    """Refuse external data of `onnx` that are no files of its version, in `folder`.
 
-    A file is the version's if its digest covers it: hidden files and linked folders
-    are not, whatever they hold.
+    A location begins where the model file lies. A file is the version's if its digest
+    covers it: hidden files and linked folders are not, whatever they hold.
 
-    Raises: LiesOutside with every fault; OSError.
+    Raises: LiesOutside; OSError.
     """
     faults: list[str] = []
     own = names(folder)
-    root = folder.resolve()
+    beside = PurePosixPath(onnx.relative_to(folder)).parent
     for location in dict.fromkeys(locations):
-        what = _fault(folder, root, location, own.keys())
+        what = _fault(folder, beside, location, own.keys())
         if what:
-            faults.append(f"external data {location!a} {what}")
+            faults.append(f"external data {brief(ascii(location))} {what}")
     if faults:
-        raise LiesOutside("; ".join(faults))
+        raise LiesOutside("; ".join(few(faults)))
 
 
-def _fault(folder: Path, root: Path, location: str, own: Iterable[str]) -> str | None:
-    path = PurePosixPath(location)
-    if not location or "\0" in location:
+def _fault(folder: Path, beside: PurePosixPath, location: str, own: Iterable[str]) -> str | None:
+    path = beside / location
+    if not location or "\0" in location or any("\ud800" <= c <= "\udfff" for c in location):
         return "is no name of a file"
     if path.is_absolute():
         return "is an absolute path"
     try:
-        real = (folder / path).resolve()
+        real, root = (folder / path).resolve(), folder.resolve()
         if not real.is_relative_to(root):
             return "lies outside the version's folder"
         if not real.is_file():
@@ -138,6 +142,8 @@ class _Walk:
         self._ir_version = 0
         self._opsets: dict[str, int] = {}
         self._locations: dict[str, None] = {}
+        self._is_nested = False  # something external is no initializer of the graph itself
+        self._depth = 0  # of the message whose fields are read
         self._next_word = -1  # where the word occurs, at or after the last place asked for
 
     def contents(self) -> Contents:
@@ -145,6 +151,7 @@ class _Walk:
         open_messages = [("ModelProto", self._fields(0, len(self._image)))]
         while open_messages:
             kind, fields = open_messages[-1]
+            self._depth = len(open_messages)
             inside = next((one for field in fields if (one := self._enter(kind, *field))), None)
             if inside is None:
                 open_messages.pop()
@@ -152,7 +159,8 @@ class _Walk:
                 raise Garbled(f"its messages are more than {_MOST_DEPTH} deep")
             else:
                 open_messages.append(inside)
-        return Contents(self._ir_version, self._opsets, tuple(self._locations))
+        external = External(tuple(self._locations), self._is_nested)
+        return Contents(self._ir_version, self._opsets, external)
 
     def _enter(self, kind: str, number: int, wire: int, start: int, stop: int) -> Message | None:
         """Learn from one field; return it where it is a message to walk through."""
@@ -234,6 +242,7 @@ class _Walk:
                 value = self._text(first, last)
         if key == _WORD:
             self._locations[value] = None
+            self._is_nested |= self._depth != _PLAIN_DEPTH
 
     def _text(self, start: int, stop: int) -> str:
         if stop - start > _MOST_LOCATION_BYTES:

@@ -27,6 +27,8 @@ from typing import cast
 import numpy as np
 
 from gateway.core.datatypes import DATATYPES
+from gateway.repository.reading import read
+from gateway.repository.reasons import brief
 from gateway.types import Array, Shape, Signature, TensorSpec
 
 GOLDEN = "golden.json"
@@ -68,21 +70,23 @@ def read_golden(folder: Path) -> Golden | None:
     Raises: NotGolden, OSError.
     """
     file = folder / GOLDEN
-    if not file.exists():
+    try:
+        content = read(file, _MOST_BYTES)
+    except FileNotFoundError:
         return None
-    if file.stat().st_size > _MOST_BYTES:
+    if content is None:
         raise NotGolden(f"{file}: is larger than {_MOST_BYTES} bytes")
     try:
-        return _golden(file, _document(file))
+        return _golden(file, _document(content))
     except NotGolden as error:
         raise NotGolden(f"{file}: {error}") from error.__cause__
     except RecursionError as error:
         raise NotGolden(f"{file}: is nested too deep") from error
 
 
-def _document(file: Path) -> object:
+def _document(content: bytes) -> object:
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(content)
     except ValueError as error:
         raise NotGolden(f"is not JSON: {error}") from error
 
@@ -156,7 +160,7 @@ def _as_doubles(datatype: str, array: Array) -> Array:
 
 
 def _shown(value: object) -> str:
-    return ascii(value.item() if isinstance(value, np.generic) else value)
+    return brief(ascii(value.item() if isinstance(value, np.generic) else value))
 
 
 def _refuse_others(
@@ -165,7 +169,7 @@ def _refuse_others(
     """Refuse tensors that the model does not have, or has otherwise."""
     known = {spec.name: spec for spec in specs}
     for tensor in tensors.values():
-        where = f"{golden.file}: ${'.' + key}: '{tensor.name}'"
+        where = f"{golden.file}: ${'.' + key}: '{brief(tensor.name)}'"
         spec = known.get(tensor.name)
         if spec is None:
             names = ", ".join(f"'{name}'" for name in known)
@@ -193,7 +197,8 @@ def _table(where: str, value: object, keys: set[str]) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise NotGolden(f"{where}: expected an object, got {_kind(value)}")
     for key in value.keys() - keys:
-        raise NotGolden(f"{where}: unknown key {key!a}: expected {', '.join(sorted(keys))}")
+        known = ", ".join(sorted(keys))
+        raise NotGolden(f"{where}: unknown key {brief(ascii(key))}: expected {known}")
     return cast("Mapping[str, object]", value)
 
 
@@ -212,7 +217,7 @@ def _tensors(table: Mapping[str, object], key: str) -> Mapping[str, Tensor]:
     for at, one in enumerate(listed):
         tensor = _tensor(f"$.{key}[{at}]", one)
         if tensor.name in found:
-            raise NotGolden(f"$.{key}[{at}].name: '{tensor.name}' is there twice")
+            raise NotGolden(f"$.{key}[{at}].name: '{brief(tensor.name)}' is there twice")
         found[tensor.name] = tensor
     return found
 
@@ -224,14 +229,16 @@ def _tensor(where: str, value: object) -> Tensor:
         raise NotGolden(f"{where}.name: expected a string, got {_kind(name)}")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise NotGolden(
-            f"{where}.datatype: expected one of {', '.join(DATATYPES)}, got {datatype!a}"
+            f"{where}.datatype: expected one of {', '.join(DATATYPES)}, "
+            f"got {brief(ascii(datatype))}"
         )
     if not isinstance(shape, list) or not all(type(axis) is int and axis >= 0 for axis in shape):
         raise NotGolden(f"{where}.shape: expected a list of sizes, got {_kind(shape)}")
     values = list(_flat(table.get("data")))
     if len(values) != math.prod(shape):
         raise NotGolden(
-            f"{where}.data: expected {math.prod(shape)} values for {shape}, got {len(values)}"
+            f"{where}.data: expected {math.prod(shape)} values for {brief(shape)}, "
+            f"got {len(values)}"
         )
     array = _array(f"{where}.data", datatype, values).reshape(shape)
     return Tensor(name, datatype, tuple(shape), array)
@@ -252,7 +259,8 @@ def _array(where: str, datatype: str, values: Sequence[object]) -> Array:
     for at, value in enumerate(values):
         # type(): True is an int, and no number here
         if type(value) not in kinds:
-            raise NotGolden(f"{where}: value {at}: expected {datatype}, got {value!a}")
+            got = brief(ascii(value))
+            raise NotGolden(f"{where}: value {at}: expected {datatype}, got {got}")
     try:
         if datatype == "BF16":
             return _bfloat16(np.array(values, dtype="<f4"))
@@ -271,4 +279,4 @@ def _bfloat16(values: Array) -> Array:
 
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "a string", type(None): "nothing"}
-    return names.get(type(value), ascii(value))
+    return names.get(type(value)) or brief(ascii(value))

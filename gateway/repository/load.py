@@ -17,8 +17,10 @@ from gateway.execute.executors import switch_soon
 from gateway.execute.session import LoadFailed, Session, SessionSettings
 from gateway.repository.digest import signature_of_files
 from gateway.repository.manifest import identify
-from gateway.repository.proof import Found, Proof
+from gateway.repository.proof import External, Found, Proof
+from gateway.repository.reasons import few
 from gateway.repository.settings import ModelSettings
+from gateway.repository.weights import weights_of
 from gateway.types import Shape, Version
 
 
@@ -48,8 +50,8 @@ def load(proof: Proof) -> Loaded:
     switch_soon()
     found = proof.found
     try:
-        stamp = _stamp_of_proved(proof)
-        session = open_session(found, proof.trial_shapes)
+        stamp = signature_of_files(found.folder)
+        session = open_session(found, proof.trial_shapes, proof.external, proof.digest)
         if session.signature != proof.signature:
             raise LoadFailed(f"{found.onnx}: its tensors are not those that were proved")
         for rows in sizes(proof.placement.max_rows, found.settings.batching.pad_to):
@@ -57,7 +59,7 @@ def load(proof: Proof) -> Loaded:
         if signature_of_files(found.folder) != stamp:
             raise LoadFailed(f"{found.folder}: changed while it was loaded")
     except (OSError, ValueError) as error:
-        raise LoadFailed(str(error)) from error
+        raise LoadFailed("\n".join(few(str(error).splitlines()))) from error
     version = Version(
         found.model,
         found.version,
@@ -69,32 +71,38 @@ def load(proof: Proof) -> Loaded:
     return Loaded(version, session, found.settings, proof.cost, proof.placement)
 
 
-def _stamp_of_proved(proof: Proof) -> str:
-    """Return the stamp of files that have the digest that was proved.
+def open_session(
+    found: Found,
+    trial_shapes: Mapping[str, Shape],
+    external: External,
+    digest: str | None,
+) -> Session:
+    """Open a version's model as its settings declare.
 
-    They are read before they are opened: what nobody has proved might be anything.
+    The files are read before they are opened: with a `digest`, what has another one is
+    not opened at all, for nobody has proved it. Of external data, what was read then is
+    what is served.
+
+    Raises: LoadFailed, OSError, Unverified.
     """
-    folder = proof.found.folder
-    stamp = signature_of_files(folder)
-    if (got := identify(proof.found)) != proof.digest:
-        raise LoadFailed(
-            f"{folder}: changed since it was proved: expected digest {proof.digest}, got {got}"
-        )
-    return stamp
+    with weights_of(found, external) as weights:
+        if digest is not None and (got := identify(found, weights.hashes)) != digest:
+            raise LoadFailed(
+                f"{found.folder}: changed since it was proved: expected digest {digest}, got {got}"
+            )
+        return Session(weights.onnx, _session_settings(found, trial_shapes), weights.files)
 
 
-def open_session(found: Found, trial_shapes: Mapping[str, Shape]) -> Session:
-    """Open a version's model as its settings declare. Raises: LoadFailed."""
+def _session_settings(found: Found, trial_shapes: Mapping[str, Shape]) -> SessionSettings:
     declared = found.settings
-    return Session(
-        found.onnx,
-        SessionSettings(
-            declared.batching.max_batch_size,
-            declared.execution.intra_op_threads,
-            declared.execution.inter_op_threads,
-            declared.batching.pad_to,
-            trial_shapes,
-        ),
+    return SessionSettings(
+        declared.batching.max_batch_size,
+        declared.execution.intra_op_threads,
+        declared.execution.inter_op_threads,
+        declared.batching.pad_to,
+        trial_shapes,
+        declared.declared_inputs or (),
+        declared.declared_outputs or (),
     )
 
 

@@ -14,14 +14,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from gateway.repository.digest import MANIFEST, combined, hash_of, hashes
+from gateway.repository.digest import MANIFEST, NOTHING_READ, combined, hash_of, hashes
 from gateway.repository.proof import Found
+from gateway.repository.reading import read
+from gateway.repository.reasons import brief
 
 _MOST_BYTES = 16 << 20
 _LINE = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PLAIN = {"\\": "\\", "n": "\n", "r": "\r"}
-_MOST_SHOWN_CHARS = 80
 
 
 class Unverified(ValueError):
@@ -32,12 +33,14 @@ class Unverified(ValueError):
         super().__init__("\n".join(f"{path}: {what}" for path, what in self.faults))
 
 
-def identify(found: Found) -> str:
+def identify(found: Found, read: Mapping[Path, bytes] = NOTHING_READ) -> str:
     """Return the digest of a version whose files are what its manifest says.
+
+    `read` are the SHA-256 of files that were read already, by their real paths.
 
     Raises: Unverified with every fault; OSError when a file cannot be read.
     """
-    seen = hashes(found.folder)
+    seen = hashes(found.folder, read)
     verify(found.folder, seen)
     return combined(seen, found.settings)
 
@@ -48,27 +51,32 @@ def verify(folder: Path, seen: Mapping[str, bytes]) -> None:
     Raises: Unverified, OSError.
     """
     file = folder / MANIFEST
-    if not file.is_file():
+    try:
+        content = read(file, _MOST_BYTES)
+    except FileNotFoundError:
         return
-    if file.stat().st_size > _MOST_BYTES:
+    if content is None:
         raise Unverified([(str(file), f"is larger than {_MOST_BYTES} bytes")])
-    faults = list(_faults(folder, file, seen))
+    faults = list(_faults(folder, file, content, seen))
     if faults:
         raise Unverified(faults)
 
 
-def _faults(folder: Path, file: Path, seen: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+def _faults(
+    folder: Path, file: Path, content: bytes, seen: Mapping[str, bytes]
+) -> Iterator[tuple[str, str]]:
     listed: set[str] = set()
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_lines(content), start=1):
         entry = _entry(line)
         if entry is None:
-            shown = ascii(line[:_MOST_SHOWN_CHARS])
+            shown = brief(ascii(line))
             yield str(file), f"line {number}: expected '<SHA-256 in hex>  <name>', got {shown}"
             continue
         expected, name = entry
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\0" in name:
-            yield str(file), f"line {number}: {name!a} leads out of the version's folder"
+            what = f"{brief(ascii(name))} leads out of the version's folder"
+            yield str(file), f"line {number}: {what}"
             continue
         listed.add(str(path))
         if str(path) != MANIFEST:
@@ -77,9 +85,9 @@ def _faults(folder: Path, file: Path, seen: Mapping[str, bytes]) -> Iterator[tup
         yield str(folder / name), f"is not listed in {MANIFEST}"
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(content: bytes) -> list[str]:
     # As names are kept: bytes that are no UTF-8 must compare with what the folder says.
-    text = file.read_bytes().decode(errors="surrogateescape")
+    text = content.decode(errors="surrogateescape")
     return [line for line in text.split("\n") if line]
 
 

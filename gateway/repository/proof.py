@@ -26,6 +26,20 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """Where a model's external data lie, by the names that it gives them.
+
+    `is_nested`: not all of them are initializers of the graph itself.
+    """
+
+    locations: tuple[str, ...] = ()
+    is_nested: bool = False
+
+
+NOTHING_EXTERNAL = External()
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """A version that was opened, checked, run and measured.
 
@@ -43,3 +57,4 @@ class Proof:
     placement: Placement
     platform: str = "onnxruntime_onnx"
     trial_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    external: External = NOTHING_EXTERNAL

@@ -22,6 +22,7 @@ from gateway.repository.golden import Golden, arguments, compare, read_golden
 from gateway.repository.load import Timed, open_session, sizes, warm
 from gateway.repository.manifest import identify
 from gateway.repository.proof import Found, Proof
+from gateway.repository.reasons import brief, few
 from gateway.repository.settings import ModelSettings
 from gateway.repository.warmup import NotWarm, warmup_arrays
 from gateway.types import Array, Shape, Signature, TensorSpec
@@ -57,11 +58,13 @@ def _prove(found: Found, bounds: Bounds, platform: str, tell: Tell) -> Proof:
     tell("verifying its files")
     stamp = signature_of_files(found.folder)
     digest = identify(found)
-    refuse_outside(found.folder, inspect(found.onnx).locations)
+    external = inspect(found.onnx).external
+    refuse_outside(found.folder, found.onnx, external.locations)
     golden = read_golden(found.folder)
     shapes = _trial_shapes(found.settings, golden)
     tell(f"opening {found.onnx.name}")
-    session = open_session(found, shapes)
+    # Without external data the stamp at the end says that what was opened is what was hashed.
+    session = open_session(found, shapes, external, digest if external.locations else None)
     _compare_declared(found, session.signature)
     trial = _Trial(found, session, bounds, tell)
     # Both are held against the model before it runs in the shapes that they tell.
@@ -76,7 +79,7 @@ def _prove(found: Found, bounds: Bounds, platform: str, tell: Tell) -> Proof:
         compare(golden, session.signature, trial.run(golden.file.name, asked, 1))
     if signature_of_files(found.folder) != stamp:
         raise LoadFailed(f"{found.folder}: changed while it was proved")
-    return Proof(found, digest, session.signature, cost, placement, platform, shapes)
+    return Proof(found, digest, session.signature, cost, placement, platform, shapes, external)
 
 
 def _trial_shapes(declared: ModelSettings, golden: Golden | None) -> Mapping[str, Shape]:
@@ -102,7 +105,7 @@ def _compare_declared(found: Found, signature: Signature) -> None:
         missing = [spec.name for spec in signature.inputs if spec.name not in named]
         faults += [f"input '{name}' of the model is not declared" for name in missing]
     if faults:
-        raise LoadFailed("\n".join(f"{where}: {fault}" for fault in faults))
+        raise LoadFailed("\n".join(few([f"{where}: {fault}" for fault in faults])))
 
 
 def _misdeclared(
@@ -112,11 +115,12 @@ def _misdeclared(
     for spec in declared:
         got = known.get(spec.name)
         if got is None:
-            yield f"{what} '{spec.name}': the model has {', '.join(map(repr, known))}"
+            has = brief(", ".join(map(repr, known)))
+            yield f"{what} '{brief(spec.name)}': the model has {has}"
         elif got.datatype != spec.datatype or not _may_agree(got.shape, spec.shape):
             yield (
-                f"{what} '{spec.name}': expected {spec.datatype} {list(spec.shape)}, "
-                f"the model has {got.datatype} {list(got.shape)}"
+                f"{what} '{brief(spec.name)}': expected {spec.datatype} "
+                f"{brief(list(spec.shape))}, the model has {got.datatype} {list(got.shape)}"
             )
 
 

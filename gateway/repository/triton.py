@@ -27,6 +27,8 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
+from gateway.repository.reasons import brief
+
 Values = Mapping[str, Any]
 
 _PARSE_ERRORS = (text_format.ParseError, json_format.ParseError)
@@ -156,7 +158,7 @@ def _told(words: str) -> str:
         return f"{line}{field}: {REFUSED[field]}"
     if unknown:
         owner = "" if unknown[1] == "ModelConfig" else f" in {unknown[1]}"
-        return f"{line}unknown field '{unknown[2]}'{owner}"
+        return f"{line}unknown field '{brief(unknown[2])}'{owner}"
     what = words[place.end() :] if place else words
     what = " ".join(what.replace(f"{_PACKAGE}.", "").split())
     # What was read comes first, and what is wrong with it last.

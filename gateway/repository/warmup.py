@@ -12,9 +12,12 @@ import numpy as np
 
 from gateway.core.datatypes import DATATYPES
 from gateway.repository.places import inside
+from gateway.repository.reading import read
+from gateway.repository.reasons import brief
 from gateway.repository.settings import WarmupInput, WarmupSample
 from gateway.types import Array, Shape, Signature, TensorSpec
 
+_MOST_BYTES = 64 << 20
 _SEED = 0  # the same sample each time: a fault is found again
 
 
@@ -30,12 +33,13 @@ def warmup_arrays(sample: WarmupSample, signature: Signature, beside: Path) -> l
     Raises: NotWarm, OSError.
     """
     for name in sample.inputs.keys() - {spec.name for spec in signature.inputs}:
-        raise NotWarm(f"warm-up '{sample.name}': the model has no input '{name}'")
+        what = f"the model has no input '{brief(name)}'"
+        raise NotWarm(f"warm-up '{brief(sample.name)}': {what}")
     return [_array(sample, spec, signature.max_batch_rows > 0, beside) for spec in signature.inputs]
 
 
 def _array(sample: WarmupSample, spec: TensorSpec, batches: bool, beside: Path) -> Array:
-    where = f"warm-up '{sample.name}': input '{spec.name}'"
+    where = f"warm-up '{brief(sample.name)}': input '{spec.name}'"
     one = sample.inputs.get(spec.name)
     if one is None:
         raise NotWarm(f"{where}: expected {spec.datatype}, got no such input")
@@ -70,8 +74,11 @@ def _row(where: str, one: WarmupInput, beside: Path) -> Array:
 def _from_file(where: str, one: WarmupInput, beside: Path) -> Array:
     file = inside(beside, f"warmup/{one.file}")
     if file is None or not file.is_file():
-        raise NotWarm(f"{where}: expected a file in {beside / 'warmup'}, got {one.file!a}")
-    content = file.read_bytes()
+        got = brief(ascii(one.file))
+        raise NotWarm(f"{where}: expected a file in {beside / 'warmup'}, got {got}")
+    content = read(file, _MOST_BYTES)
+    if content is None:
+        raise NotWarm(f"{where}: {file}: is larger than {_MOST_BYTES} bytes")
     kind = DATATYPES[one.datatype]
     if not kind.size_bytes:
         return _strings(where, content, one.shape)

@@ -3,9 +3,13 @@
 Job    note what is new, faulty or gone; say what should be loaded because of it.
 Life   functions over the register, during one order.
 Never  changes what callers are answered by.
+
+A version that its policy does not choose is known only when somebody asked for it; it
+stays then, whatever is on disk besides, until it is taken out or its files go.
 """
 
 import logging
+from collections.abc import Mapping
 
 from gateway.core.lifecycle import Cause, Refused, Unavailable
 from gateway.errors import CannotPrepare, UnknownModel, UnknownVersion
@@ -17,18 +21,38 @@ _log = logging.getLogger(__name__)
 
 
 def note(register: Register, model: str, shelf: Shelf) -> None:
-    """Know every version that is there, and the reasons of those that cannot be served."""
+    """Know every version that should be there, and the reasons of those that cannot be served.
+
+    What their configuration says in vain is told when it is seen for the first time.
+    """
     known = register.of(model)
     if "" in known and "" not in shelf.faults:
         register.forget(known[""])
+    _tell_notes(known, model, shelf)
     for version, seen in shelf.versions.items():
-        _see(register.know(model, version), seen)
+        if seen.is_chosen or version in known:
+            _see(register.know(model, version), seen)
+    should_be_there = {*shelf.refused(), *shelf.absent, *known}
     for version, reason in shelf.faults.items():
+        if version and version not in should_be_there:
+            continue
         concerned = [version]
         if not version:  # the whole model: whatever is known of it and was not seen
             concerned = [one for one in register.of(model) if one and one not in shelf.versions]
         for one in concerned or [""]:
             _blame(register, register.know(model, one), reason)
+
+
+def _tell_notes(known: Mapping[str, Known], model: str, shelf: Shelf) -> None:
+    told = {note for one in known.values() if one.on_disk for note in _notes(one.on_disk)}
+    new = dict.fromkeys(note for seen in shelf.versions.values() for note in _notes(seen))
+    for one in new:
+        if one not in told:
+            _log.warning("%s: %s", model, one)
+
+
+def _notes(seen: OnDisk) -> tuple[str, ...]:
+    return seen.found.settings.notes
 
 
 def _see(known: Known, seen: OnDisk) -> None:
@@ -45,20 +69,37 @@ def _blame(register: Register, known: Known, reason: str) -> None:
 
 
 def gone(register: Register, model: str, shelf: Shelf) -> list[Known]:
-    """Return the known versions of which nothing is there any more, not even a fault."""
+    """Return the known versions of which nothing is there any more, not even a fault, and
+    those that are served because their policy chose them, and that it does not choose now,
+    unless what it chooses instead is faulty.
+    """
     if "" in shelf.faults:
         return []  # whatever was not seen may be there
-    return [
-        known
-        for version, known in register.of(model).items()
-        if version not in shelf.versions and version not in shelf.faults
-    ]
+    return [known for known in register.of(model).values() if _is_gone(known, shelf)]
+
+
+def _is_gone(known: Known, shelf: Shelf) -> bool:
+    seen = shelf.versions.get(known.version)
+    if seen is not None:
+        is_left_over = known.assigned is not None and not _was_asked_for(known)
+        return is_left_over and not seen.is_chosen and not shelf.refused()
+    if known.version in shelf.absent:
+        return known.assigned is not None
+    return known.version not in shelf.faults
+
+
+def _was_asked_for(known: Known) -> bool:
+    """Say whether a version is served though its policy did not choose it."""
+    seen = known.on_disk
+    return known.assigned is not None and seen is not None and not seen.is_chosen
 
 
 def due(register: Register, model: str, shelf: Shelf) -> list[Attempt]:
     """Return what should be loaded, or loaded again, unasked."""
     attempts = []
-    for version in shelf.selected():
+    wanted = set(shelf.selected())
+    wanted |= {one.version for one in register.of(model).values() if _was_asked_for(one)}
+    for version in (one for one in shelf.versions if one in wanted):
         known, seen = register.know(model, version), shelf.versions[version]
         if is_due(known.state, known.on_disk, seen):
             known.on_disk = seen
@@ -67,7 +108,8 @@ def due(register: Register, model: str, shelf: Shelf) -> list[Attempt]:
 
 
 def asked(model: str, version: str | None, shelf: Shelf) -> tuple[str, ...]:
-    """Return the versions that a request to load means: one, or what their policy selects.
+    """Return the versions that a request to load means: one, whatever its policy says, or
+    what their policy selects of what is there.
 
     Raises: UnknownModel, UnknownVersion, CannotPrepare.
     """
@@ -77,10 +119,12 @@ def asked(model: str, version: str | None, shelf: Shelf) -> tuple[str, ...]:
             f"there is no model '{model}'"
         )
     if version is None:
-        if shelf.faults:
-            raise CannotPrepare(f"failed to load '{model}': {sentence(shelf.faults.items())}")
+        if refused := shelf.refused():
+            raise CannotPrepare(f"failed to load '{model}': {sentence(refused.items())}")
         if not shelf.selected():
-            raise CannotPrepare(f"failed to load '{model}', no version is available")
+            why = sentence((one, shelf.faults[one]) for one in sorted(shelf.absent))
+            text = f"failed to load '{model}', no version is available"
+            raise CannotPrepare(f"{text}: {why}" if why else text)
         return shelf.selected()
     if version not in shelf.versions:
         reason = shelf.faults.get(version, shelf.faults.get(""))

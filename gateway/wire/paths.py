@@ -53,12 +53,13 @@ class Routes:
 
     def infer_target(self, segments: tuple[str, ...]) -> InferTarget | None:
         """Return what a POST to this path would infer on, or None: not an inference path."""
-        if self.default_model is not None:
+        found = infer_target(segments)
+        if found is None and self.default_model is not None:
             if segments == self.predict:
                 return InferTarget(self.default_model, None, Dialect.VERTEX)
             if segments == ("invocations",):
                 return InferTarget(self.default_model, None, Dialect.INVOCATIONS)
-        return infer_target(segments)
+        return found
 
 
 V2_AND_V1 = Routes()

@@ -43,9 +43,9 @@ class Rest:
         at = Endpoints(metadata, stock, max_body_bytes, routes.default_model)
         self._starlette = Starlette(
             routes=[
+                *container_routes(at, self._inference, routes),  # where they are told, they win
                 *v2_routes(at, self._inference),
                 *v1_routes(at, self._inference),
-                *container_routes(at, self._inference, routes),
             ],
             exception_handlers={
                 HTTPException: answer_http,

@@ -117,3 +117,25 @@ def test_a_whole_run_proves_real_versions_in_another_process(tmp_path: Path) -> 
     write("broken/1")
     (line,) = refused(tmp_path, "check")
     assert line.startswith("models/broken/1: ")
+
+
+def test_what_a_configuration_says_in_vain_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("a/1", "a/2")
+    text = "version_policy { all { } } instance_group { kind: KIND_GPU }"
+    Path("models/a/config.pbtxt").write_text(text)
+    check(None, {}, Prover())
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "ok  configuration",
+        "note  a: $.instance_group[0].kind: KIND_GPU runs on the CPU here",
+    ]
+
+
+def test_what_no_policy_chooses_is_not_tried_and_its_faults_are_none() -> None:
+    write("a/1", "a/2")
+    Path("models/a/config.pbtxt").touch()
+    Path("models/a/1/model.toml").write_text("nonsense = 1\n")
+    prover = Prover()
+    check(None, {}, prover)
+    assert prover.seen == [("a", "2")]

@@ -377,3 +377,34 @@ def test_want_of_memory_is_told_from_other_failures(tmp_path: Path) -> None:
     chained.__cause__ = MemoryError()
     assert is_out_of_memory(chained)
     assert not is_out_of_memory(ModelFailed("an index was out of bounds"))
+
+
+def test_axes_that_the_graph_leaves_open_are_as_they_are_declared(tmp_path: Path) -> None:
+    declared = SessionSettings(
+        max_batch_rows=64,
+        inputs=(TensorSpec("x", "FP32", (-1, 4)),),
+        outputs=(TensorSpec("y", "FP32", (-1, 5)), TensorSpec("z", "FP32", (-1, 6))),
+    )
+    signature = Session(models_onnx.twice(tmp_path / "m.onnx"), declared).signature
+    assert [spec.shape for spec in (*signature.inputs, *signature.outputs)] == [(-1, 4), (-1, 5)]
+
+
+@pytest.mark.parametrize("shape", [(-1, 3), (-1, -1), (-1,), (-1, 2, 2)])
+def test_axes_that_the_graph_fixes_stay_whatever_is_declared(tmp_path: Path, shape: Shape) -> None:
+    declared = SessionSettings(max_batch_rows=64, inputs=(TensorSpec("x", "FP32", shape),))
+    session = Session(models_onnx.echo(tmp_path / "m.onnx", TensorProto.FLOAT), declared)
+    assert session.signature.inputs[0].shape == (-1, 2)
+
+
+def test_without_a_batch_axis_the_first_axis_is_declared_too(tmp_path: Path) -> None:
+    declared = SessionSettings(inputs=(TensorSpec("x", "FP32", (3, 4)),))
+    session = Session(models_onnx.twice(tmp_path / "m.onnx"), declared)
+    assert session.signature.inputs[0].shape == (3, 4)
+    assert session.time_s(1) >= 0
+
+
+def test_a_file_in_memory_takes_the_place_of_one_on_disk(tmp_path: Path) -> None:
+    onnx = models_onnx.with_external_weights(tmp_path / "m.onnx", "w.bin")
+    content = memoryview(np.array([10, 20], dtype="<f4").tobytes())
+    session = Session(onnx, BATCHES, {"w.bin": content})
+    assert rows_out(session.execute([floats(session, [1, 2])])) == [[11, 22]]

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests import models_onnx
 from tests.faults.hostile import HOSTILE, PROOF_MAX_BYTES, PROOF_TIMEOUT_S, Hostile
 from tests.faults.traffic import Tally, traffic
 from tests.operating import change, load, row, state, wait_for_state
+from tests.repository import outside
 from tests.server import Server, infer, serving, tensor
 from tests.zoo import write_echo
 
@@ -176,3 +178,40 @@ def test_bad_versions_are_known_with_their_reasons_when_everything_is_loaded_at_
     assert tally.failures == []
     assert set(tally.answers) == {200}
     assert len(tally.bodies) == 1
+
+
+@pytest.mark.parametrize("kind", outside.KINDS)
+def test_external_data_that_are_overwritten_and_cut_off_while_they_are_served_change_nothing(
+    server: Server, models: Path, tally: Tally, kind: str
+) -> None:
+    """They would be other answers under the same digest, and then the end of every replica."""
+    folder = models / f"outside_{kind}" / "1"
+    outside.KINDS[kind](folder / "model.onnx", "w.bin")
+    file = outside.write_weights(folder / "w.bin")
+    assert load(server, f"outside_{kind}").status_code == 200
+    ask = infer(f"outside_{kind}", tensor("x", "FP32", [1, 2], [1, 1]))
+    expected = [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [11.0, 21.0]}]
+
+    def answers() -> list[Any]:
+        return [server.ask(ask).json["outputs"] for _ in range(8)]
+
+    assert answers() == [expected] * 8
+    outside.write_weights(file, (1.0, 2.0))
+    assert answers() == [expected] * 8
+    os.truncate(file, 0)
+    assert answers() == [expected] * 8
+    shutil.rmtree(folder.parent)
+
+
+def test_pipes_under_the_names_of_configurations_hold_nothing_up(
+    server: Server, models: Path, tally: Tally
+) -> None:
+    for name in ("config.pbtxt", "1/model.toml", "1/golden.json", "1/manifest.sha256"):
+        folder = models / f"pipe_{name.rpartition('/')[2]}"
+        models_onnx.twice(folder / "1" / "model.onnx")
+        os.mkfifo(folder / name)
+        answer = load(server, folder.name)
+        assert (answer.status_code, answer.json()["code"]) == (400, "load_failed")
+        assert str(folder / name) in answer.json()["error"]
+        assert "is no regular file" in answer.json()["error"]
+        shutil.rmtree(folder)

@@ -1,7 +1,9 @@
 """A folder of models made for Triton is served as it is, and Triton's client finds it so."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from onnx import TensorProto
 from tritonclient.utils import InferenceServerException
 
 from tests import models_onnx
+from tests.repository import outside
 from tests.server import WATCHDOG_S, Server, serving
 
 pytestmark = pytest.mark.slow
@@ -33,6 +36,12 @@ model_warmup [
     inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] input_data_file: "raw" } } }
 ]
 """
+STRETCHED = """
+max_batch_size: 4
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] } ]
+optimization { }
+"""
 ENSEMBLE = 'name: "pipeline"\nplatform: "ensemble"\nensemble_scheduling { step [ ] }\n'
 
 
@@ -51,6 +60,11 @@ def write_repository(root: Path) -> Path:
     (root / "classifier" / "labels.txt").write_text("cat\ndog\nemu\nfox\n")
     (root / "classifier" / "warmup").mkdir()
     (root / "classifier" / "warmup" / "raw").write_bytes(np.ones(4, np.float32).tobytes())
+    weights = root / "foldered" / "1" / "model.onnx"
+    outside.write_weights(outside.initializer(weights / "model.onnx", "w.bin").parent / "w.bin")
+    (root / "foldered" / "config.pbtxt").write_text("max_batch_size: 4")
+    models_onnx.twice(root / "stretched" / "1" / "model.onnx")
+    (root / "stretched" / "config.pbtxt").write_text(STRETCHED)
     (root / "pipeline" / "1").mkdir(parents=True)
     (root / "pipeline" / "config.pbtxt").write_text(ENSEMBLE)
     return root
@@ -214,3 +228,58 @@ def test_labels_that_are_missing_keep_their_model_from_being_served(
     finally:
         labels.write_text(kept)
     client.load_model("classifier")
+
+
+@contextmanager
+def loaded(client: Any, model: str, **config: Any) -> Iterator[None]:
+    client.load_model(model, **config)
+    try:
+        yield
+    finally:
+        client.unload_model(model)
+
+
+def test_a_model_in_a_folder_of_its_name_is_served_with_its_external_data(client: Any) -> None:
+    x = tritonclient.http.InferInput("x", [1, 2], "FP32")
+    x.set_data_from_numpy(np.ones((1, 2), np.float32))
+    with loaded(client, "foldered"):
+        answer = client.infer("foldered", [x]).as_numpy("y").tolist()
+    assert answer == [[1 + weight for weight in outside.WEIGHTS]]
+
+
+def test_dims_that_the_graph_leaves_open_are_those_of_the_configuration(client: Any) -> None:
+    x = tritonclient.http.InferInput("x", [1, 3], "FP32")
+    x.set_data_from_numpy(np.ones((1, 3), np.float32))
+    with loaded(client, "stretched"):
+        about = client.get_model_metadata("stretched")
+        assert (about["inputs"][0]["shape"], about["outputs"][0]["shape"]) == ([-1, 4], [-1, 4])
+        (dims,) = [one["dims"] for one in client.get_model_config("stretched")["input"]]
+        assert [int(size) for size in dims] == [4]
+        with pytest.raises(InferenceServerException, match=r"Expected \[-1,4\], got \[1,3\]"):
+            client.infer("stretched", [x])
+
+
+def test_a_load_may_choose_a_version_that_the_configuration_does_not(client: Any) -> None:
+    config = json.dumps({"version_policy": {"specific": {"versions": [1]}}})
+    client.load_model("bare", config=config)
+    assert client.get_model_metadata("bare")["versions"] == ["1"]
+    client.load_model("bare")
+    assert client.get_model_metadata("bare")["versions"] == ["3"]
+
+
+def test_a_version_that_is_named_and_absent_keeps_no_other_from_being_loaded(
+    client: Any, models: Path
+) -> None:
+    file = models / "classifier" / "config.pbtxt"
+    try:
+        file.write_text(CLASSIFIER.replace("[ 1, 3 ]", "[ 1, 9 ]"))
+        client.load_model("classifier")
+        assert client.get_model_metadata("classifier")["versions"] == ["1"]
+    finally:
+        file.write_text(CLASSIFIER)
+        client.load_model("classifier")
+    assert client.get_model_metadata("classifier")["versions"] == ["1", "3"]
+
+
+def test_what_a_configuration_says_in_vain_is_told_where_the_server_logs(server: Server) -> None:
+    assert "stretched: $.optimization has no effect" in server.complaints()

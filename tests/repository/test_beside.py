@@ -6,6 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from gateway.repository.declared import Undeclarable, declared
+from gateway.repository.reasons import brief
 from gateway.repository.settings import ModelSettings, WarmupInput, WarmupSample
 from gateway.repository.triton import read_text
 
@@ -63,7 +64,25 @@ def test_an_output_without_labels_has_none(folder: Path) -> None:
 )
 def test_labels_elsewhere_are_refused(folder: Path, name: str, what: str) -> None:
     (folder / "link").symlink_to("../secret")
-    assert fault(folder, output(name)) == ("$.output[0].label_filename", f"'{name}' {what}")
+    told = ("$.output[0].label_filename", f"{brief(ascii(name))} {what}")
+    assert fault(folder, output(name)) == told
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\f", "\v", "\x1c"])
+def test_only_a_line_feed_ends_a_label(folder: Path, mark: str) -> None:
+    """Any other would move all later classes on by one."""
+    (folder / "labels.txt").write_bytes(f"black{mark}cat\r\ndog\n".encode())
+    assert read(folder, output("labels.txt")).labels == {"y": (f"black{mark}cat", "dog")}
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"), [("", ()), ("\n", ("",)), ("a\n\n", ("a", "")), ("a\r", ("a",))]
+)
+def test_one_last_line_that_is_empty_is_no_label(
+    folder: Path, content: str, labels: tuple[str, ...]
+) -> None:
+    (folder / "labels.txt").write_bytes(content.encode())
+    assert read(folder, output("labels.txt")).labels == {"y": labels}
 
 
 def test_labels_without_end_are_refused(folder: Path) -> None:
@@ -114,6 +133,11 @@ def test_a_warmup_is_one_row_once_unless_it_says_more(folder: Path) -> None:
             "data_type: TYPE_FP32 dims: [ 9999999999, 9999999999 ] zero_data: true",
             "x",
             "is larger than 67108864 bytes",
+        ),
+        (
+            f"data_type: TYPE_FP32 dims: [ {', '.join(['9'] * 100_000)} ] zero_data: true",
+            "x",
+            "expected at most 16 dims, got 100000",
         ),
         (
             'data_type: TYPE_FP32 dims: 3 input_data_file: "image"',

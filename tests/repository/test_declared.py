@@ -108,6 +108,27 @@ def test_names_that_say_what_we_are_are_accepted() -> None:
             "$.parameters.inter_op_thread_count",
             "expected 0 to 1024, got '99999999999999'",
         ),
+        (
+            'parameters { key: "intra_op_thread_count" value { string_value: "00000000099999" } }',
+            "$.parameters.intra_op_thread_count",
+            "expected 0 to 1024, got '00000000099999'",
+        ),
+        (
+            f"""parameters {{ key: "intra_op_thread_count"
+              value {{ string_value: "{"9" * 5000}" }} }}""",
+            "$.parameters.intra_op_thread_count",
+            f"expected 0 to 1024, got '{'9' * 99}…",
+        ),
+        (
+            'parameters { key: "intra_op_thread_count" value { string_value: "" } }',
+            "$.parameters.intra_op_thread_count",
+            "expected 0 to 1024, got ''",
+        ),
+        (
+            f'default_model_filename: "{"x" * 1025}"',
+            "$.default_model_filename",
+            "has 1025 characters: too many",
+        ),
         ('default_model_filename: "a/b.onnx"', "$.default_model_filename", "must name a file"),
         ('default_model_filename: ".."', "$.default_model_filename", "must name a file"),
         ("sequence_batching { }", "$.sequence_batching", "is not served: requests keep no state"),
@@ -175,6 +196,35 @@ def test_threads_are_parameters_and_all_parameters_are_kept() -> None:
     assert read.execution == ExecutionSettings("auto", 1, 3, 1)
     assert read.parameters["mine"] == "yes"
     assert read.notes == ("$.parameters.inter_op_thread_count: 0 is 1 here, not every core",)
+
+
+@pytest.mark.parametrize(("text", "threads"), [("0" * 5000, 1), ("0" * 5000 + "12", 12)])
+def test_a_number_of_threads_may_have_any_number_of_zeros(text: str, threads: int) -> None:
+    """Python refuses to read so many digits; that must not end a look at the repository."""
+    key = '"intra_op_thread_count"'
+    read = settings(f'parameters {{ key: {key} value {{ string_value: "{text}" }} }}')
+    assert read.execution.intra_op_threads == threads
+
+
+def test_what_a_fault_quotes_is_cut() -> None:
+    dims = ", ".join(["0"] * 10_000)
+    text = f"""name: "{"x" * 10_000}" backend: "{"y" * 10_000}"
+      default_model_filename: ".{"z" * 1000}"
+      version_policy {{ specific {{ versions: [ {", ".join(["-1"] * 10_000)} ] }} }}
+      input {{ name: "{"a" * 10_000}" data_type: TYPE_FP32 dims: [ {dims} ] }}
+      input {{ name: "{"a" * 10_000}" data_type: TYPE_FP32 dims: [ 1 ] }}
+      output {{ name: "b" data_type: TYPE_FP32 label_filename: "../{"l" * 10_000}" }}
+      model_warmup {{ inputs {{ key: "{"k" * 10_000}" value {{ }} }} }}"""
+    told = faults(text)
+    assert len(told) == 8
+    assert max(len(path) + len(what) for path, what in told.items()) < 300
+
+
+def test_of_many_notes_the_first_are_kept() -> None:
+    """They travel to every replica with the settings."""
+    notes = settings("instance_group { kind: KIND_GPU count: 1 } " * 20).notes
+    assert len(notes) == 11
+    assert notes[-1] == "and 10 more"
 
 
 def test_what_has_no_effect_is_noted() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repository.digest import digest, signature_of_files
+from gateway.repository.digest import digest, hashes, names, signature_of_files
 
 Tree = dict[str, bytes]
 
@@ -148,3 +148,33 @@ def test_the_stamp_sees_a_file_that_was_taken_away(tmp_path: Path) -> None:
 def test_the_stamp_of_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         signature_of_files(tmp_path / "nowhere")
+
+
+def nested(folder: Path, depth: int) -> Path:
+    """Make folders in folders; a thousand of them would break pytest's own tidying up."""
+    folder.joinpath(*["d"] * depth).mkdir(parents=True)
+    return folder
+
+
+def test_folders_that_are_nested_without_end_are_an_error_of_the_file_system(
+    tmp_path: Path,
+) -> None:
+    """A RecursionError would end the look at the whole repository."""
+    folder = nested(tmp_path / "1", 65)
+    for ask in (digest, signature_of_files):
+        with pytest.raises(OSError, match="holds folders more than 64 deep"):
+            ask(folder)
+
+
+def test_files_may_lie_in_64_folders(tmp_path: Path) -> None:
+    folder = nested(tmp_path / "1", 64)
+    (folder.joinpath(*["d"] * 64) / "w.bin").write_bytes(b"w")
+    assert list(names(folder)) == ["d/" * 64 + "w.bin"]
+
+
+def test_what_was_read_already_counts_as_it_was_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "1", {"a": b"1", "b": b"2"})
+    (folder / "linked").symlink_to("a")
+    read = {(folder / "a").resolve(): b"x" * 32}
+    before = hashes(folder)
+    assert hashes(folder, read) == {"a": b"x" * 32, "linked": b"x" * 32, "b": before["b"]}

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -294,16 +294,51 @@ def test_the_policy_says_which_versions_are_served(
     assert seen(tmp_path) == [("resnet", version) for version in versions]
 
 
+def test_a_version_that_the_policy_does_not_choose_is_found_as_such(tmp_path: Path) -> None:
+    """Somebody may ask for it all the same."""
+    declare(tmp_path, "resnet", "max_batch_size: 8", "2", "10", "9")
+    discovery = discover(tmp_path, parse)
+    assert [one.version for one in discovery.unchosen] == ["2", "9"]
+    assert all(one.settings == discovery.found[0].settings for one in discovery.unchosen)
+
+
+def test_a_fault_of_a_version_that_nobody_chose_is_told_as_that(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", "", "1", "2")
+    (tmp_path / "resnet" / "1" / "model.toml").write_text("")
+    (fault,) = discover(tmp_path, parse).faults
+    assert (fault.version, fault.kind) == ("1", "unchosen")
+    assert seen(tmp_path) == [("resnet", "2")]
+
+
+@pytest.mark.parametrize("damage", ["settings", "link"])
+def test_no_older_version_takes_the_place_of_a_faulty_one_unasked(
+    tmp_path: Path, damage: str
+) -> None:
+    declare(tmp_path, "resnet", "", "1", "2")
+    if damage == "settings":
+        (tmp_path / "resnet" / "2" / "model.toml").write_text("")
+    else:
+        onnx = tmp_path / "resnet" / "2" / "model.onnx"
+        onnx.unlink()
+        onnx.symlink_to("x" * 300)
+    discovery = discover(tmp_path, parse)
+    assert [(fault.version, fault.kind) for fault in discovery.faults] == [("2", "refused")]
+    assert (discovery.found, [one.version for one in discovery.unchosen]) == ((), ["1"])
+
+
 def test_a_version_that_the_policy_names_must_be_there(tmp_path: Path) -> None:
     declare(tmp_path, "resnet", "version_policy { specific { versions: [ 1, 3 ] } }", "1")
     expected = [("resnet/config.pbtxt", "version_policy names version 3, which is not there")]
     assert faults(tmp_path) == expected
+    assert [fault.kind for fault in discover(tmp_path, parse).faults] == ["absent"]
     assert seen(tmp_path) == [("resnet", "1")]
 
 
-def test_versions_of_triton_are_digits_and_other_folders_are_not(tmp_path: Path) -> None:
-    declare(tmp_path, "resnet", "version_policy { all { } }", "1", "warmup", "v2")
-    assert (seen(tmp_path), faults(tmp_path)) == ([("resnet", "1")], [])
+def test_versions_of_triton_are_numbers_and_other_folders_are_not(tmp_path: Path) -> None:
+    """It passes over leading zeros."""
+    versions = ("0", "1", "01", "007", "00", "warmup", "v2", "٣")
+    declare(tmp_path, "resnet", "version_policy { all { } }", *versions)
+    assert (seen(tmp_path), faults(tmp_path)) == ([("resnet", "0"), ("resnet", "1")], [])
 
 
 def test_the_file_may_have_another_name(tmp_path: Path) -> None:
@@ -314,7 +349,7 @@ def test_the_file_may_have_another_name(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_looked_at_is_the_versions_fault(tmp_path: Path) -> None:
     declare(tmp_path, "resnet", f'default_model_filename: "{"x" * 300}"')
-    (tmp_path / "resnet" / "01").mkdir()
+    (tmp_path / "resnet" / "1").mkdir()
     (fault,) = discover(tmp_path, parse).faults
     assert (fault.version, fault.what) == ("1", "cannot be read: File name too long")
 
@@ -372,3 +407,65 @@ def test_a_config_pbtxt_that_is_no_text_is_a_fault(tmp_path: Path) -> None:
     declare(tmp_path, "resnet", "", "1")
     (tmp_path / "resnet" / "config.pbtxt").write_bytes(b"\xff")
     assert faults(tmp_path) == [("resnet/config.pbtxt", "is not UTF-8")]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda file: file.symlink_to("/dev/zero"), Path.mkdir])
+def test_what_is_no_file_is_no_configuration_and_nobody_waits_for_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    put(tmp_path, "a/1", "b/1", "c/1")
+    make(tmp_path / "a" / "config.pbtxt")
+    make(tmp_path / "b" / "1" / "model.toml")
+    told = faults(tmp_path)
+    assert [path for path, _ in told] == ["a/config.pbtxt", "b/1/model.toml"]
+    assert all(what.startswith("cannot be read: ") for _, what in told)
+    assert seen(tmp_path) == [("c", "1")]
+
+
+def test_a_config_pbtxt_that_is_a_link_to_nowhere_is_a_fault(tmp_path: Path) -> None:
+    put(tmp_path, "a/1")
+    (tmp_path / "a" / "config.pbtxt").symlink_to("gone")
+    ((path, what),) = faults(tmp_path)
+    assert path == "a/config.pbtxt"
+    assert "No such file" in what
+
+
+def test_one_model_can_be_looked_at_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a/1", "b/1", "b/2")
+    looked_at: list[Path] = []
+    scandir = os.scandir
+
+    def listing(place: Path) -> object:
+        looked_at.append(place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    found = discover(tmp_path, parse, "b").found
+    assert [(one.model, one.version) for one in found] == [("b", "1"), ("b", "2")]
+    assert looked_at == [tmp_path / "b"]
+
+
+@pytest.mark.parametrize("model", ["gone", ".git", "..", ".", "", "a/1", "stats", "é" * 256])
+def test_what_is_no_model_among_all_is_none_alone(tmp_path: Path, model: str) -> None:
+    put(tmp_path, "a/1", ".git/1", "stats/1")
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert discover(tmp_path, parse, model) == Discovery()
+
+
+def test_a_model_that_may_not_be_looked_at_is_a_fault_alone_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(place: Path) -> bool:
+        if place.name == "a":
+            raise PermissionError(13, "Permission denied", str(place))
+        return True
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    (fault,) = discover(tmp_path, parse, "a").faults
+    assert fault.model == "a"
+
+
+def test_a_fault_is_no_longer_than_somebody_reads(tmp_path: Path) -> None:
+    declare(tmp_path, "resnet", f'{"x" * 10_000}: 1\nname: "{"y" * 10_000}"', "1")
+    declare(tmp_path, "other", f'default_model_filename: "{"z" * 1000}"')
+    assert max(len(what) for _, what in faults(tmp_path)) <= 512

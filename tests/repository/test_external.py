@@ -1,5 +1,6 @@
 """External data: seen wherever a model can name them, and refused unless they are its own."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from onnx.onnx_ml_pb2 import DESCRIPTOR
 
 from gateway.repository import external
 from gateway.repository.external import Garbled, LiesOutside, inspect, refuse_outside
+from gateway.repository.proof import External
+from gateway.repository.reasons import brief
 from tests import models_onnx
+from tests.repository import outside
 
 
 def tensor(location: str | None, name: str = "w") -> onnx.TensorProto:
@@ -76,7 +80,7 @@ def test_the_messages_are_those_of_onnx() -> None:
 def test_the_head_of_a_model_is_told(tmp_path: Path) -> None:
     contents = inspect(save(tmp_path, model(graph())))
     assert (contents.ir_version, contents.opsets) == (8, {"": 17, "ai.onnx.ml": 3})
-    assert contents.locations == ()
+    assert contents.external.locations == ()
 
 
 def test_onnx_under_its_long_name_is_onnx(tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_onnx_under_its_long_name_is_onnx(tmp_path: Path) -> None:
 
 
 def test_a_real_model_has_no_external_data(tmp_path: Path) -> None:
-    assert inspect(models_onnx.picky(tmp_path / "picky.onnx")).locations == ()
+    assert inspect(models_onnx.picky(tmp_path / "picky.onnx")).external.locations == ()
 
 
 def if_node(inner: onnx.GraphProto) -> onnx.NodeProto:
@@ -141,25 +145,25 @@ def with_many(name: str) -> onnx.ModelProto:
 def test_external_data_are_seen_wherever_a_tensor_can_be(
     tmp_path: Path, made: onnx.ModelProto, locations: tuple[str, ...]
 ) -> None:
-    assert inspect(save(tmp_path, made)).locations == locations
+    assert inspect(save(tmp_path, made)).external.locations == locations
 
 
 def test_external_data_are_seen_behind_weights_that_speak_of_a_location(tmp_path: Path) -> None:
     loud = helper.make_tensor("location", TensorProto.UINT8, [16], b"locationlocation", raw=True)
     made = model(graph([], [loud, tensor("w.bin"), loud]))
-    assert inspect(save(tmp_path, made)).locations == ("w.bin",)
+    assert inspect(save(tmp_path, made)).external.locations == ("w.bin",)
 
 
 def test_a_word_in_another_place_is_no_location(tmp_path: Path) -> None:
     made = node(value=tensor(None))
     made.metadata_props.add(key="location", value="paris")
-    assert inspect(save(tmp_path, model(graph([made])))).locations == ()
+    assert inspect(save(tmp_path, model(graph([made])))).external.locations == ()
 
 
 def test_a_location_is_seen_whatever_the_tensor_says_of_it(tmp_path: Path) -> None:
     hidden = tensor("w.bin")
     hidden.ClearField("data_location")
-    assert inspect(save(tmp_path, model(graph([], [hidden])))).locations == ("w.bin",)
+    assert inspect(save(tmp_path, model(graph([], [hidden])))).external.locations == ("w.bin",)
 
 
 def test_the_value_may_come_before_its_key(tmp_path: Path) -> None:
@@ -167,7 +171,7 @@ def test_the_value_may_come_before_its_key(tmp_path: Path) -> None:
     inner = b"\x6a" + bytes([len(entry)]) + entry
     for tag in (b"\x2a", b"\x3a"):  # a tensor, in a graph, in a model
         inner = tag + bytes([len(inner)]) + inner
-    assert inspect(save(tmp_path, inner)).locations == ("w.bin",)
+    assert inspect(save(tmp_path, inner)).external.locations == ("w.bin",)
 
 
 def nested(levels: int) -> bytes:
@@ -179,7 +183,7 @@ def nested(levels: int) -> bytes:
 
 
 def test_as_deep_as_protobuf_reads_is_read_and_no_deeper(tmp_path: Path) -> None:
-    assert inspect(save(tmp_path, nested(30))).locations == ("w.bin",)
+    assert inspect(save(tmp_path, nested(30))).external.locations == ("w.bin",)
     file = save(tmp_path, nested(400))
     with pytest.raises(Garbled, match="its messages are more than 200 deep"):
         inspect(file)
@@ -220,7 +224,7 @@ def test_a_file_cut_short_is_garbled_unless_it_ends_between_two_fields(tmp_path:
     for size in range(1, len(whole)):
         file = save(tmp_path, whole[:size])
         try:
-            assert inspect(file).locations in ((), ("attr.bin", "w.bin"))
+            assert inspect(file).external.locations in ((), ("attr.bin", "w.bin"))
         except Garbled:
             continue
 
@@ -264,7 +268,7 @@ def read_or_garbled(folder: Path, content: bytes) -> None:
         contents = inspect(save(folder, content))
     except Garbled:
         return
-    assert len(contents.locations) <= len(content)
+    assert len(contents.external.locations) <= len(content)
 
 
 def put(folder: Path, *names: str) -> Path:
@@ -276,14 +280,14 @@ def put(folder: Path, *names: str) -> Path:
 
 def refused(folder: Path, *names: str) -> str:
     with pytest.raises(LiesOutside) as caught:
-        refuse_outside(folder, names)
+        refuse_outside(folder, folder / "model.onnx", names)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["w.bin", "./w.bin", "deep/er/w.bin", "deep/../w.bin", "é.bin"])
 def test_data_of_the_version_may_be_used(tmp_path: Path, name: str) -> None:
     put(tmp_path, "w.bin", "deep/er/w.bin", "é.bin")
-    refuse_outside(tmp_path, [name])
+    refuse_outside(tmp_path, tmp_path / "model.onnx", [name])
 
 
 @pytest.mark.parametrize(
@@ -307,7 +311,7 @@ def test_data_of_the_version_may_be_used(tmp_path: Path, name: str) -> None:
 def test_any_other_data_are_refused_by_name(tmp_path: Path, name: str, what: str) -> None:
     put(tmp_path, "w.bin")
     folder = put(tmp_path / "1", "model.onnx", "deep/w.bin", ".hidden", ".git/w.bin")
-    assert refused(folder, name) == f"external data {name!a} {what}"
+    assert refused(folder, name) == f"external data {brief(ascii(name))} {what}"
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -327,15 +331,44 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     (folder / "..data").symlink_to("..today")
     (folder / "w.bin").symlink_to("..data/w.bin")
     (folder / "linked").symlink_to("real")
-    refuse_outside(folder, ["w.bin", "linked/v.bin"])
+    refuse_outside(folder, folder / "model.onnx", ["w.bin", "linked/v.bin"])
 
 
 def test_a_version_that_is_a_link_itself_holds_its_data(tmp_path: Path) -> None:
     put(tmp_path / "real", "w.bin")
     (tmp_path / "1").symlink_to("real")
-    refuse_outside(tmp_path / "1", ["w.bin"])
+    refuse_outside(tmp_path / "1", tmp_path / "1" / "model.onnx", ["w.bin"])
 
 
 def test_all_refusals_are_told_at_once_and_each_once(tmp_path: Path) -> None:
     told = refused(put(tmp_path, "w.bin"), "a", "../b", "w.bin", "a").split("; ")
     assert [words.split("'")[1] for words in told] == ["a", "../b"]
+
+
+def test_data_of_a_model_in_a_folder_lie_beside_it(tmp_path: Path) -> None:
+    """A location begins where the model file lies, and must not leave the version."""
+    put(tmp_path, "outside.bin")
+    folder = put(tmp_path / "1", "w.bin", "model.onnx/model.onnx", "model.onnx/v.bin")
+    onnx = folder / "model.onnx" / "model.onnx"
+    refuse_outside(folder, onnx, ["v.bin", "./v.bin", "../w.bin"])
+    for name, what in (("w.bin", "is no file"), ("../../outside.bin", "lies outside")):
+        with pytest.raises(LiesOutside, match=what):
+            refuse_outside(folder, onnx, [name])
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.bin")
+    (tmp_path / name).touch()
+    assert "is no name of a file" in refused(tmp_path, name)
+
+
+def test_of_many_refusals_the_first_are_told(tmp_path: Path) -> None:
+    told = refused(put(tmp_path, "w.bin"), *(f"{number}.bin" for number in range(1000)))
+    assert told.endswith("; and 990 more")
+
+
+def test_initializers_of_the_graph_itself_are_told_from_all_others(tmp_path: Path) -> None:
+    """ONNX Runtime takes those from memory, and no others."""
+    for kind, write in outside.KINDS.items():
+        found = inspect(write(tmp_path / kind / "model.onnx", "w.bin")).external
+        assert found == External(("w.bin",), is_nested=kind != "initializer")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,16 @@ def test_whatever_a_model_gives_agrees_with_itself(values: list[float]) -> None:
     expected = {"y": Tensor("y", "FP32", array.shape, array)}
     golden = Golden(Path("golden.json"), {}, expected, absolute=0.0, relative=0.0)
     compare(golden, SIGNATURE, [array.copy()])
+
+
+def test_a_pipe_in_the_place_of_the_sample_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "golden.json")
+    with pytest.raises(OSError, match="is no regular file"):
+        read_golden(tmp_path)
+
+
+def test_what_a_refusal_quotes_is_cut(tmp_path: Path) -> None:
+    assert len(refusal(tmp_path, {"x" * 10_000: 1})) < 300
+    assert len(refusal(tmp_path, {**SAMPLE, "absolute": "x" * 10_000})) < 300
+    one = {**tensor("x", "y" * 10_000)}
+    assert len(refusal(tmp_path, {**SAMPLE, "inputs": [one]})) < 300

@@ -1,6 +1,7 @@
 """The manifest: what it vouches for is checked, and nothing else is let in."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
 def test_a_line_that_is_no_checksum_is_named_by_its_number(tmp_path: Path, line: str) -> None:
     ((path, what),) = faults(tmp_path, sums(FILES) + line + "\n")
     assert path == "manifest.sha256"
-    assert what == f"line 4: expected '<SHA-256 in hex>  <name>', got {line[:80]!a}"
+    assert what == f"line 4: expected '<SHA-256 in hex>  <name>', got {line!a}"
 
 
 def test_bytes_that_are_no_text_are_a_fault_and_no_crash(tmp_path: Path) -> None:
@@ -152,3 +153,15 @@ def test_other_settings_from_outside_the_folder_are_another_version(tmp_path: Pa
 
     assert len({identify(found), named(0), named(8)}) == 3
     assert named(8) == named(8, "latest") == named(8, "all", "request")
+
+
+def test_what_a_fault_quotes_is_cut(tmp_path: Path) -> None:
+    told = faults(tmp_path, sums(FILES) + "x" * 10_000 + f"\n{'0' * 64}  ../{'y' * 10_000}\n")
+    assert max(len(what) for _, what in told) < 200
+
+
+def test_a_pipe_in_the_place_of_a_manifest_is_not_waited_for(tmp_path: Path) -> None:
+    version = put(tmp_path)
+    os.mkfifo(tmp_path / "manifest.sha256")
+    with pytest.raises(OSError, match="is no regular file"):
+        identify(version)

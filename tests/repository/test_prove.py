@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from gateway.core.costs import Bounds, Placement
 from gateway.execute.session import LoadFailed, is_out_of_memory
+from gateway.repository.describe import describe
+from gateway.repository.load import load
 from gateway.repository.manifest import identify
 from gateway.repository.prove import prove, samples
 from gateway.repository.settings import (
@@ -461,3 +463,46 @@ def test_the_settings_of_the_samples_batches(tmp_path: Path) -> None:
     assert [step for step in told if "warming" in step] == [
         f"warming {1 << power} rows" for power in range(10)
     ]
+
+
+# Declared dims.
+
+
+def stretched(path: Path) -> Path:
+    """y = x * w, FP32 [rows, k] by [4, 2], where the graph says nothing of k."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 2], [1.0] * 8)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    x = ("x", TensorProto.FLOAT, ["rows", "k"])
+    y = ("y", TensorProto.FLOAT, ["rows", "m"])
+    return models_onnx.save(path, [node], [x], [y], [weights])
+
+
+def test_trial_runs_have_the_dims_that_are_declared(tmp_path: Path) -> None:
+    """With an axis of 1 the model fails, and it would be a good version that is refused."""
+    onnx = stretched(tmp_path / "model.onnx")
+    assert "a trial run failed" in refusal(onnx)
+    x, y = TensorSpec("x", "FP32", (-1, 4)), TensorSpec("y", "FP32", (-1, 2))
+    proof = prove(found(onnx, declared(x, outputs=(y,))), CHEAP, "p")
+    assert proof.signature == Signature((x,), (y,), FEW.batching.max_batch_size)
+
+
+def test_what_is_loaded_has_the_dims_that_were_proved(tmp_path: Path) -> None:
+    onnx = stretched(tmp_path / "model.onnx")
+    settings = declared(TensorSpec("x", "FP32", (-1, 4)))
+    proof = prove(found(onnx, settings), CHEAP, "p")
+    assert load(proof).version.signature == proof.signature
+    assert describe(proof.found, proof.signature, "p")["input"][0]["dims"] == [4]
+
+
+def test_a_sample_that_is_not_as_declared_is_refused(tmp_path: Path) -> None:
+    onnx = twice(tmp_path)
+    golden(onnx, "FP32", [1, 3], [1, 2, 3], [2, 4, 6])
+    told = refusal(onnx, declared(TensorSpec("x", "FP32", (-1, 4))))
+    assert told.endswith("expected FP32 [-1, 4], got FP32 [1, 3]")
+
+
+def test_of_many_tensors_that_are_declared_otherwise_the_first_are_told(tmp_path: Path) -> None:
+    others = (TensorSpec(f"{number}", "FP32", (-1,)) for number in range(1000))
+    told = refusal(twice(tmp_path), declared(*others)).splitlines()
+    assert len(told) == 11
+    assert told[-1] == "and 991 more"

@@ -108,3 +108,11 @@ def test_inputs_are_all_there_and_no_others() -> None:
     other = WarmupSample("first", 1, {"z": WarmupInput("FP32", ())})
     with pytest.raises(NotWarm, match="the model has no input 'z'"):
         warmup_arrays(other, signature, Path())
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "warmup").mkdir()
+    with (tmp_path / "warmup" / "row").open("wb") as stream:
+        stream.truncate((64 << 20) + 1)
+    with pytest.raises(NotWarm, match="row: is larger than 67108864 bytes"):
+        arrays(WarmupInput("INT32", (2,), "file", "row"), "INT32", (-1, 2), tmp_path)

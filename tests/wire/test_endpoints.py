@@ -86,6 +86,13 @@ def test_a_ping_is_a_line_when_the_default_model_is_ready() -> None:
     assert get("/ping", "HEAD").status == 200
 
 
+def test_a_health_route_that_is_called_like_ours_is_the_model_s() -> None:
+    routes = Routes("m", health=("health",))
+    assert get("/health", port=of(routes=routes)).body == b"\n"
+    assert get("/health", port=of(unloaded(), routes)).status == 503
+    assert get("/livez", port=of(unloaded(), routes)).status == 200
+
+
 def test_the_version_is_plain_text() -> None:
     answer = get("/version")
     assert answer.body == __version__.encode()

@@ -183,6 +183,8 @@ def test_a_default_model_answers_where_no_path_names_one() -> None:
     assert routes.infer_target(asked) == InferTarget("m", None, vertex)
     assert routes.infer_target(("v2", "models", "n", "infer")) == InferTarget("n", None)
     assert routes.infer_target(("ping",)) is None
+    v2 = ("v2", "models", "n", "infer")
+    assert Routes("m", predict=v2).infer_target(v2) == InferTarget("n", None)  # V2 stays V2
     assert V2_AND_V1.infer_target(asked) is None
 
 

@@ -14,6 +14,7 @@ Source: protocol N1.
 
 from typing import Literal
 
+from gateway.errors import GatewayError
 from gateway.types import Version
 from gateway.wire.decode import Reading, Wanted, decode, decode_request, parse
 from gateway.wire.dialects.answers import Columns, Rows, SageMaker
@@ -53,11 +54,15 @@ class Dialects:
             length = terms.json_length
         if length is not None:
             return self._as_v2(dialect, decode(body, length, version, self._limits), version)
-        check_json(terms.media)
-        request = parse(body, version, self._limits)
-        if _is_v2(request):
+        try:
+            request = parse(body, version, self._limits)
+        except GatewayError:
+            check_json(terms.media)  # what is not meant to be JSON is not blamed for it
+            raise
+        if _is_v2(request):  # by content, because SageMaker's own examples call it octets
             reading = decode_request(request, body, None, version, self._limits)
             return self._as_v2(dialect, reading, version)
+        check_json(terms.media)
         if dialect is Dialect.VERTEX:
             return self._read_v1(request, version)
         by_columns = "inputs" in request

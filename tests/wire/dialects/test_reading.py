@@ -78,6 +78,14 @@ def test_a_type_that_nobody_reads_gets_415(media: bytes, dialect: Dialect) -> No
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("dialect", CONTAINERS)
+def test_v2_is_known_by_its_content_whatever_it_is_called(dialect: Dialect) -> None:
+    """SageMaker's own notebooks send it as octets."""
+    assert told(V2, FLOATS, dialect, media=b"application/octet-stream") == ANSWER
+    answer = ask(b"p,q\n1,2\n", FLOATS, dialect, media=b"text/csv")
+    assert answer.status == 415
+
+
 def test_other_json_is_v1_for_vertex_and_a_frame_for_invocations() -> None:
     instances = {"instances": [{"x": [1, 2]}]}
     for dialect in CONTAINERS:
