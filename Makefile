@@ -5,16 +5,23 @@ BIN    := .venv/bin
 MADE   := .venv/.made
 LINKED := .venv/.linked
 
-.PHONY: install serve test soak bench bench-tools lock FORCE
+.PHONY: install serve test test-tools soak bench bench-tools lock FORCE
 
 install: $(LINKED)
 
 serve: $(LINKED)
 	$(BIN)/gateway serve
 
-test: $(LINKED)
+test: $(LINKED) test-tools
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# A user's PATH may lead past /usr/sbin, where Debian has nginx and haproxy.
+TOOLS = @PATH="$$PATH:/usr/sbin:/usr/local/sbin"; missing=$$(for tool in $(1); do command -v $$tool >/dev/null || echo $$tool; done); \
+	[ -z "$$missing" ] || { apt-get update -qq && apt-get install -y --no-install-recommends $$missing; } || { echo "make $(2) needs" $$missing "and could not install that (on Debian, as root: apt-get install" $$missing")" >&2; exit 1; }
+
+test-tools:
+	$(call TOOLS,curl haproxy nginx,test)
 
 soak: $(LINKED)
 	$(BIN)/python -m tests.soak
@@ -23,7 +30,7 @@ bench: $(LINKED) bench-tools
 	$(BIN)/python -m bench
 
 bench-tools:
-	@command -v nginx wrk >/dev/null || apt-get install -y --no-install-recommends nginx-light wrk
+	$(call TOOLS,nginx wrk,bench)
 
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-config --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "1 week" --custom-compile-command "make lock" -o requirements.lock $(LOCK_FLAGS)

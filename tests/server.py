@@ -206,7 +206,10 @@ class Said:
 
 @contextmanager
 def serving(models: Path, folder: Path, **settings: object) -> Iterator[Server]:
-    """Serve `models` from `folder`; `limits__max_rank=2` sets `limits.max_rank`."""
+    """Serve `models` from `folder`; `limits__max_rank=2` sets `limits.max_rank`.
+
+    `AIP_HEALTH_ROUTE="/h"` is a variable that is so called, as a platform gives its containers.
+    """
     log = folder / "stderr.txt"
     settings = {"replicas": 1, "admin_port": 0} | settings
     with (
@@ -245,7 +248,10 @@ def _announced(process: subprocess.Popen[str], log: Path) -> Said:
 
 def _environment(settings: dict[str, object]) -> dict[str, str]:
     inherited = {name: text for name, text in os.environ.items() if name in {"PATH", "HOME"}}
-    given = {f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
+    given = {
+        name if name.isupper() else f"GATEWAY_{name.upper()}": str(value)
+        for name, value in settings.items()
+    }
     return {**inherited, "PYTHONPATH": str(ROOT), **given}
 
 

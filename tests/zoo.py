@@ -8,6 +8,11 @@ scalar    FP32 []             y = x
 of_bool, of_bytes, of_fp16, of_int8, ...   y = x [-1,2], one for each datatype
 shelf     INT64 [-1,1]        y = 10 x for x in 0..9; beyond it the model fails
 patient   INT64 [1]           y = x, after a time that grows with x; runs in a thread
+
+On demand only:
+
+labelled  FP32 [-1,4]         y = x, laid out as for Triton; three of its four classes have labels
+guest     INT64 [-1,1], BYTES [-1]    age + age and name again: what a table has as columns
 """
 
 from collections.abc import Sequence
@@ -16,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from tests import models_onnx
 
 _KINDS = {
     "bool": TensorProto.BOOL,
@@ -33,6 +40,14 @@ _KINDS = {
     "uint64": TensorProto.UINT64,
 }
 
+_LABELLED = """
+name: "labelled"
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" } ]
+"""
+
 Shape = Sequence[int | str]
 # More than half a second of waiting: a step takes a microsecond or so.
 LONG = 600_000
@@ -47,7 +62,7 @@ def write_zoo(root: Path) -> Path:
     write_echo(root, "scalar", shape=[], max_rows=0)
     for name, kind in _KINDS.items():
         write_echo(root, f"of_{name}", kind, ["rows", 2])
-    _write_pair(root)
+    write_pair(root)
     write_shelf(root)
     write_patient(root)
     return root
@@ -109,7 +124,32 @@ def write_patient(root: Path) -> Path:
     return _write(root, "patient", graph, '[execution]\nexecutor = "thread"\n')
 
 
-def _write_pair(root: Path) -> None:
+def write_labelled(root: Path) -> Path:
+    """Write `labelled`, whose output has a label_filename."""
+    folder = root / "labelled"
+    models_onnx.echo(folder / "1" / "model.onnx", TensorProto.FLOAT, ["rows", 4])
+    (folder / "config.pbtxt").write_text(_LABELLED)
+    (folder / "labels.txt").write_text("cat\ndog\nemu\n")
+    return root
+
+
+def write_guest(root: Path) -> Path:
+    """Write `guest`, whose inputs are a table's columns."""
+    shape: Shape = ["rows", 1]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["age", "age"], ["twice_age"]),
+            helper.make_node("Identity", ["name"], ["same_name"]),
+        ],
+        "g",
+        [_value("age", shape), _value("name", ["rows"], TensorProto.STRING)],
+        [_value("twice_age", shape), _value("same_name", ["rows"], TensorProto.STRING)],
+    )
+    return _write(root, "guest", graph, _batched(8))
+
+
+def write_pair(root: Path) -> None:
+    """Write `pair`: two inputs and two outputs, of different types and shapes."""
     shapes: dict[str, tuple[Shape, int]] = {
         "a": (["rows", 2], TensorProto.INT32),
         "b": (["rows", 3], TensorProto.FLOAT),

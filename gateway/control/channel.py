@@ -8,7 +8,7 @@ Never  lets an unread reader make memory grow without end: `send` fails beyond a
 A message is a line of JSON. A question that brings files is the one exception: to write
 and read tens of megabytes as JSON would hold a loop for as many milliseconds, so they
 follow their line as they are, and are taken from the socket a piece at a time. Memory is
-asked for in the same pieces: so much at once takes 20 ms to be given.
+touched in the same pieces: to be given so much at once takes the kernel 20 ms.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from typing import Generic, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from gateway.control.messages import Ask
+from gateway.control.messages import Ask, Reply
+from gateway.errors import GatewayError
 
 _MOST_LINE_BYTES = 64 << 20  # a table of a hundred thousand models fits
 _MOST_UNSENT_BYTES = 256 << 20
@@ -41,8 +42,8 @@ class TooLong(Broken):
 class Channel(Generic[Sent, Heard]):
     """One side of a conversation.
 
-    Mutable state: the question that was read, and what has come of the bytes that follow
-    it (`_begun`).
+    Mutable state: a question that was read, and what has come of the bytes that follow it
+    (`_begun`).
     """
 
     def __init__(
@@ -59,7 +60,10 @@ class Channel(Generic[Sent, Heard]):
         self._begun: tuple[Ask, BytesIO] | None = None
 
     def send(self, message: Sent) -> None:
-        """Send `message` after all that was sent before. Raises: Broken; TooLong."""
+        """Send `message` after all that was sent before. Raises: Broken; TooLong.
+
+        An answer that is too long is refused in its place, so that whoever asked hears of it.
+        """
         transport = self._writer.transport
         if transport.is_closing() or transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
             raise Broken("the other side of the control channel is gone or does not read")
@@ -69,7 +73,10 @@ class Channel(Generic[Sent, Heard]):
             message = replace(message, parameters=b"", follow_bytes=len(follow))
         line = self._sent.dump_json(message)
         if max(len(line), len(follow)) > _MOST_LINE_BYTES:
-            raise TooLong(f"at most {_MOST_LINE_BYTES} bytes can be said at once")
+            what = f"{max(len(line), len(follow))} bytes are too many to be told at once"
+            if not isinstance(message, Reply):
+                raise TooLong(what)
+            line = self._sent.dump_json(replace(message, body=what, code=GatewayError.code))
         self._writer.write(line + b"\n")
         if follow:
             self._writer.write(follow)
@@ -90,20 +97,21 @@ class Channel(Generic[Sent, Heard]):
                     return message
                 if message.follow_bytes > _MOST_LINE_BYTES:
                     raise ValueError(f"{message.follow_bytes} bytes are over the limit")
-                self._begun = message, BytesIO()
+                # All its room, now: one that grows is copied, and zeros cost nothing.
+                self._begun = message, BytesIO(bytes(message.follow_bytes))
             return await self._rest(*self._begun)
         except ConnectionError:
             return None
 
-    async def _rest(self, ask: Ask, come: BytesIO) -> Heard | None:
+    async def _rest(self, ask: Ask, follow: BytesIO) -> Heard | None:
         """Return a question with the bytes that follow it, None if they do not all come."""
-        while left_bytes := ask.follow_bytes - come.tell():
+        while left_bytes := ask.follow_bytes - follow.tell():
             piece = await self._reader.read(min(_PIECE_BYTES, left_bytes))
             if not piece:
                 return None
-            come.write(piece)
+            follow.write(piece)
         self._begun = None
-        return cast("Heard", replace(ask, parameters=come.getvalue(), follow_bytes=0))
+        return cast("Heard", replace(ask, parameters=follow.getvalue(), follow_bytes=0))
 
     def close(self) -> None:
         """Hang up; the other side hears an end."""

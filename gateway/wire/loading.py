@@ -17,12 +17,14 @@ from gateway.core.versions import is_model_name
 from gateway.errors import Malformed, TooLarge
 from gateway.execute.executors import switch_soon
 from gateway.wire import jsontext, parameters
-from gateway.wire.bulk import Body, with_files, without_files
+from gateway.wire.bulk import as_bytes, without_files
 from gateway.wire.jsontext import MISSING, brief, got
 from gateway.wire.parameters import Parameters
 
 MOST_BYTES = 24 << 20
 _MOST_AT_ONCE_BYTES = 256 << 10  # read in a millisecond
+
+Body = bytes | bytearray
 
 _NAMES = "1 to 256 characters other than / and \\ and control characters, and not '.' or 'stats'"
 
@@ -62,37 +64,44 @@ async def read_load_beside(body: Body, max_depth: int) -> bytes:
 
 
 def read_load(body: Body, max_depth: int) -> bytes:
-    """Return the parameters of a `load`. Raises: Malformed, TooLarge.
+    """Return what is to be passed on of a `load`: its parameters, or all of a large one.
 
-    For any thread, of which it holds the others up for a millisecond at a time, as long as
-    what makes a body large are files in base64.
+    For any thread. It holds the others up for a fraction of a millisecond at a time, as long
+    as what makes the body large are files in base64. Raises: Malformed, TooLarge.
     """
     _check_size(body)
     rest, files = without_files(body)
-    if files:
-        with suppress(Malformed):  # what is wrong is told with its place in the whole
-            asked = _read_load(rest, max_depth)
-            if files.keys() <= set(asked.values()):
-                return with_files(orjson.dumps({"parameters": asked}), files)
+    with suppress(Malformed):  # what is wrong is told with its place in the whole
+        if files and files.keys() <= set(_read_load(rest, max_depth).values()) and _is_json(rest):
+            return as_bytes(body)
     return orjson.dumps({"parameters": _read_load(body, max_depth)})
 
 
-async def parameters_beside(asked: Body) -> Mapping[str, str | memoryview]:
-    """Return the parameters that `read_load` has passed on; large ones are read in a thread.
+def _is_json(text: Body) -> bool:
+    """Say whether a text that could be read is JSON, without NaN and Infinity for numbers."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
-    Shapes: a text, or a view of `asked` where a large file lies, both in base64. Cancel: safe.
+
+async def parameters_beside(passed_on: bytes) -> Mapping[str, str | memoryview]:
+    """Return the parameters of what `read_load` passed on; large ones are read in a thread.
+
+    Shapes: a text, or a view of it where a large file lies, in base64. Cancel: safe.
     """
-    if len(asked) <= _MOST_AT_ONCE_BYTES:
-        return _parameters(asked)
+    if len(passed_on) <= _MOST_AT_ONCE_BYTES:
+        return _parameters(passed_on)
     switch_soon()
-    return await asyncio.to_thread(_parameters, asked)
+    return await asyncio.to_thread(_parameters, passed_on)
 
 
-def _parameters(asked: Body) -> Mapping[str, str | memoryview]:
-    rest, files = without_files(asked)
+def _parameters(passed_on: bytes) -> Mapping[str, str | memoryview]:
+    rest, files = without_files(passed_on)
     found: dict[str, str] = orjson.loads(rest).get("parameters", {})
     if not files.keys() <= set(found.values()):
-        found = orjson.loads(asked)["parameters"]
+        found = orjson.loads(passed_on)["parameters"]
     return {key: files.get(value, value) for key, value in found.items()}
 
 

@@ -11,21 +11,7 @@ import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from tests.server import WATCHDOG_S, Server, serving
-from tests.zoo import write_echo
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("repository")
-
-
-@pytest.fixture(scope="module")
-def explicit(folder: Path) -> Iterator[Server]:
-    """A server whose callers load and unload, with nothing loaded at its start."""
-    write_echo(folder / "models", "echo")
-    with serving(folder / "models", folder, repository__control="explicit") as running:
-        yield running
+from tests.server import WATCHDOG_S, Server
 
 
 @pytest.fixture
@@ -88,16 +74,16 @@ def test_a_load_may_bring_a_configuration(client: Any) -> None:
     ask(client, rows=3)
 
 
-def test_a_load_may_bring_files(client: Any, folder: Path) -> None:
+def test_a_load_may_bring_files(client: Any, stock: Path) -> None:
     before = client.get_model_config("echo")
-    contents = (folder / "models/echo/1/model.onnx").read_bytes()
+    contents = (stock / "models/echo/1/model.onnx").read_bytes()
     client.load_model("echo", config=json.dumps(before), files={"file:7/model.onnx": contents})
     assert client.get_model_metadata("echo")["versions"] == ["7"]
     ask(client)
     assert not client.is_model_ready("echo", "1")
     client.load_model("echo")
     assert client.get_model_metadata("echo")["versions"] == ["1"]
-    assert sorted(path.name for path in (folder / "models/echo").iterdir()) == ["1"]
+    assert sorted(path.name for path in (stock / "models/echo").iterdir()) == ["1"]
 
 
 def test_a_load_that_fails_leaves_everything_as_it_was(client: Any) -> None:
@@ -142,3 +128,18 @@ def test_statistics_of_what_is_not_there_are_refused(client: Any, version: str) 
     with pytest.raises(InferenceServerException, match=words) as refused:
         client.get_inference_statistics(model, version)
     assert refused.value.status() == "404"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "Model name cannot be empty"),
+        ("..", "model name must not contain path traversal characters"),
+        ("a\\b", "model name must not contain path traversal characters"),
+    ],
+    ids=["empty", "above", "backslash"],
+)
+def test_a_name_that_no_model_can_have_is_not_loaded(client: Any, name: str, words: str) -> None:
+    with pytest.raises(InferenceServerException, match=words) as refused:
+        client.load_model(name)
+    assert refused.value.status() == "400"

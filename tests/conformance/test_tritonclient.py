@@ -1,13 +1,11 @@
-"""Triton's own HTTP client is served as by its own server: JSON and binary, sync and asyncio."""
+"""Triton's own HTTP client is served as by its own server: JSON and binary."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http
-import tritonclient.http.aio
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
@@ -29,13 +27,20 @@ KINDS: dict[str, Array] = {
 }
 
 
+def connected(server: Server) -> Any:
+    """A client, to be closed by a `with`."""
+    return tritonclient.http.InferenceServerClient(
+        f"127.0.0.1:{server.port}",
+        concurrency=4,
+        connection_timeout=WATCHDOG_S,
+        network_timeout=WATCHDOG_S,
+    )
+
+
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[Any]:
-    url = f"127.0.0.1:{server.port}"
-    with tritonclient.http.InferenceServerClient(
-        url, concurrency=4, connection_timeout=WATCHDOG_S, network_timeout=WATCHDOG_S
-    ) as connected:
-        yield connected
+    with connected(server) as found:
+        yield found
 
 
 def given(name: str, datatype: str, array: Array, *, binary: bool) -> Any:
@@ -44,8 +49,16 @@ def given(name: str, datatype: str, array: Array, *, binary: bool) -> Any:
     return tensor
 
 
-def wanted(name: str, *, binary: bool) -> Any:
-    return tritonclient.http.InferRequestedOutput(name, binary_data=binary)
+def wanted(name: str, *, binary: bool, classes: int = 0) -> Any:
+    return tritonclient.http.InferRequestedOutput(name, binary_data=binary, class_count=classes)
+
+
+def texts_of(result: Any, name: str) -> list[Any]:
+    """The strings of an output, nested as its shape is, whichever form they came in."""
+    found = result.as_numpy(name)
+    texts = [text if isinstance(text, str) else text.decode() for text in found.reshape(-1)]
+    nested: list[Any] = np.array(texts, object).reshape(found.shape).tolist()
+    return nested
 
 
 def check_bits(result: Any, name: str, expected: Array) -> None:
@@ -57,6 +70,7 @@ def check_bits(result: Any, name: str, expected: Array) -> None:
 
 in_and_out = pytest.mark.parametrize("binary_in", [False, True], ids=["JSON in", "binary in"])
 out = pytest.mark.parametrize("binary_out", [False, True], ids=["JSON out", "binary out"])
+compressed = pytest.mark.parametrize("compression", ["gzip", "deflate"])
 
 
 def test_it_asks_for_health(client: Any) -> None:
@@ -115,10 +129,8 @@ def test_strings_come_back(client: Any, binary_in: bool, binary_out: bool) -> No
     texts = ["", "plain", "ünïcödé 語 🙂", 'a "quote", a \\ and a \n']
     array = np.array([text.encode() for text in texts], object).reshape(2, 2)
     x = given("x", "BYTES", array, binary=binary_in)
-    found = client.infer("of_bytes", [x], outputs=[wanted("y", binary=binary_out)]).as_numpy("y")
-    assert found.shape == (2, 2)
-    said = [text if isinstance(text, str) else text.decode() for text in found.reshape(-1)]
-    assert said == texts
+    result = client.infer("of_bytes", [x], outputs=[wanted("y", binary=binary_out)])
+    assert texts_of(result, "y") == [texts[:2], texts[2:]]
 
 
 def test_half_floats_travel_in_binary(client: Any) -> None:
@@ -241,18 +253,112 @@ def test_a_sequence_is_refused(client: Any) -> None:
         client.infer("echo", [x], sequence_id=7, sequence_start=True)
 
 
-def test_the_asyncio_client_is_served_too(server: Server) -> None:
-    async def talk() -> None:
-        url = f"127.0.0.1:{server.port}"
-        async with tritonclient.http.aio.InferenceServerClient(url) as client:
-            assert await client.is_server_ready()
-            assert (await client.get_model_metadata("echo"))["name"] == "echo"
-            arrays = [np.full((2, 4), number, np.float32) for number in range(20)]
-            inputs = [[given("x", "FP32", a, binary=at % 2 == 0)] for at, a in enumerate(arrays)]
-            results = await asyncio.gather(*(client.infer("echo", one) for one in inputs))
-            for result, array in zip(results, arrays, strict=True):
-                check_bits(result, "y", array)
-            with pytest.raises(InferenceServerException, match="unknown model: 'nobody'"):
-                await client.infer("nobody", inputs[0])
+@compressed
+@in_and_out
+@out
+def test_a_request_may_come_compressed(
+    any_server: Server, compression: str, binary_in: bool, binary_out: bool
+) -> None:
+    with connected(any_server) as client:
+        result = client.infer(
+            "echo",
+            [given("x", "FP32", FLOATS, binary=binary_in)],
+            outputs=[wanted("y", binary=binary_out)],
+            request_compression_algorithm=compression,
+            response_compression_algorithm=compression,  # asked for, and not given
+        )
+    check_bits(result, "y", FLOATS)
 
-    asyncio.run(asyncio.wait_for(talk(), WATCHDOG_S))
+
+@compressed
+def test_a_large_tensor_may_come_compressed(client: Any, compression: str) -> None:
+    array: Array = np.tile(np.arange(1000, dtype=np.float32), (500, 1))
+    x = given("x", "FP32", array, binary=True)
+    result = client.infer("free", [x], request_compression_algorithm=compression)
+    check_bits(result, "y", array)
+
+
+SCORES: Array = np.array([[0.5, 14, -2.25, 7], [3, 3, np.nan, 1e6]], np.float32)
+BEST = [
+    ["14.000000:1:dog", "7.000000:3", "0.500000:0:cat", "-2.250000:2:emu"],
+    ["1000000.000000:3", "3.000000:0:cat", "3.000000:1:dog", "nan:2:emu"],
+]
+
+
+@in_and_out
+@out
+@pytest.mark.parametrize("classes", [1, 2, 4, 99])
+def test_an_output_becomes_its_best_classes_with_their_labels(
+    client: Any, classes: int, binary_in: bool, binary_out: bool
+) -> None:
+    """The last of four classes has no label."""
+    x = given("x", "FP32", SCORES, binary=binary_in)
+    outputs = [wanted("y", binary=binary_out, classes=classes)]
+    result = client.infer("labelled", [x], outputs=outputs)
+    assert texts_of(result, "y") == [row[:classes] for row in BEST]
+    y = result.get_output("y")
+    assert (y["datatype"], y["shape"]) == ("BYTES", [2, min(classes, 4)])
+
+
+def test_classes_without_labels_or_without_a_batch_axis(any_server: Server) -> None:
+    with connected(any_server) as client:
+        x = given("x", "FP32", SCORES, binary=True)
+        result = client.infer("echo", [x], outputs=[wanted("y", binary=True, classes=1)])
+        assert texts_of(result, "y") == [["14.000000:1"], ["1000000.000000:3"]]
+        a, b = pair()
+        inputs = [given("a", "INT32", a, binary=True), given("b", "FP32", b, binary=True)]
+        outputs = [wanted("twice_a", binary=False, classes=2), wanted("twice_b", binary=True)]
+        both = client.infer("pair", inputs, outputs=outputs)
+        assert texts_of(both, "twice_a") == [["4:1", "2:0"]]
+        check_bits(both, "twice_b", b + b)
+
+
+def test_classes_of_an_output_without_a_batch_axis_have_one(client: Any) -> None:
+    x = given("x", "FP32", np.array([1, 3, 2], np.float32), binary=True)
+    result = client.infer("fixed", [x], outputs=[wanted("y", binary=False, classes=2)])
+    assert texts_of(result, "y") == ["3.000000:1", "2.000000:2"]
+
+
+def test_an_answer_is_read_from_its_bytes_too(server: Server) -> None:
+    """A body made and an answer read by the client, with any other client between."""
+    make = tritonclient.http.InferenceServerClient
+    x = given("x", "FP32", FLOATS, binary=True)
+    body, length = make.generate_request_body([x], request_id="9")
+    with server.client() as carrier:
+        answer = carrier.post(
+            "/v2/models/echo/infer",
+            content=body,
+            headers={"Inference-Header-Content-Length": str(length)},
+        )
+    said = int(answer.headers["inference-header-content-length"])
+    result = make.parse_response_body(answer.content, header_length=said)
+    check_bits(result, "y", FLOATS)
+    assert result.get_response()["id"] == "9"
+
+
+def test_statistics_count_each_request_once(any_server: Server) -> None:
+    """Each client is a connection of its own, and asks whichever replica accepts it."""
+
+    def counts() -> tuple[int, int]:
+        with connected(any_server) as client:
+            (row,) = client.get_inference_statistics("labelled", "1")["model_stats"]
+        return row["inference_stats"]["success"]["count"], row["inference_count"]
+
+    requests, rows = counts()
+    for turn in range(1, 11):
+        with connected(any_server) as client:
+            client.infer("labelled", [given("x", "FP32", SCORES, binary=True)])
+        assert counts() == (requests + turn, rows + 2 * turn)
+
+
+def test_the_repository_is_listed(any_server: Server) -> None:
+    with connected(any_server) as client:
+        index = client.get_model_repository_index()
+        names = [row["name"] for row in index]
+        assert {"echo", "labelled", "pair"} <= set(names)
+        assert {(row["version"], row["state"], row["reason"]) for row in index} == {
+            ("1", "READY", "")
+        }
+        config = client.get_model_config("labelled")
+    assert config["output"][0]["label_filename"] == "labels.txt"
+    assert config["max_batch_size"] == 8

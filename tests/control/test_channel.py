@@ -204,7 +204,7 @@ def test_what_is_too_long_is_told_to_the_sender_and_ends_no_conversation(
     async def scene() -> None:
         ours, theirs = await both()
         with pytest.raises(TooLong):
-            ours.send(Reply(1, "x" * 200_000))
+            ours.send(Publish(Table(1, {"m": Entry("1", {"1": "x" * 200_000})})))
         with pytest.raises(TooLong):
             theirs.send(Ask(1, "load", "m", None, b"x" * 200_001))
         fits = "x" * (200_000 - len(TO_REPLICA.dump_json(Reply(1, ""))))
@@ -212,6 +212,27 @@ def test_what_is_too_long_is_told_to_the_sender_and_ends_no_conversation(
         theirs.send(Ask(1, "load", "m", None, b"x" * 200_000))
         assert await theirs.receive() == Reply(1, fits)
         assert await ours.receive() == Ask(1, "load", "m", None, b"x" * 200_000)
+        ours.close()
+        theirs.close()
+
+    run(scene, factory)
+
+
+@LOOPS
+def test_an_answer_that_is_too_long_is_refused_to_whoever_asked(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_LINE_BYTES", 1000)
+
+    async def scene() -> None:
+        ours, theirs = await both()
+        ours.send(Reply(7, "x" * 1000))
+        ours.send(Reply(8, "[]"))
+        refusal = await theirs.receive()
+        assert isinstance(refusal, Reply)
+        assert (refusal.ticket, refusal.code) == (7, "internal")
+        assert refusal.body.endswith("bytes are too many to be told at once")
+        assert await theirs.receive() == Reply(8, "[]")
         ours.close()
         theirs.close()
 

@@ -1,15 +1,24 @@
 """Replicas that die, hang and are replaced: callers of the others notice nothing."""
 
 import os
-import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.faults.killers import FOR_EVER, write_hanging
+from tests.faults.processes import (
+    callers_by_replica,
+    callers_of,
+    kill_replica,
+    processes_in,
+    wait_for_states,
+)
 from tests.faults.traffic import traffic
+from tests.operating import executing, wait_until
 from tests.server import WATCHDOG_S, Server, infer, serving, tensor
 from tests.zoo import write_few
 
@@ -17,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 ASK = infer("echo", tensor("x", "FP32", [1, 4], [1, 2, 3, 4]))
 CALLERS = 16
+Moment = Callable[[Server], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -26,17 +36,21 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def test_a_killed_replica_takes_at_most_its_own_calls_with_it_twice(server: Server) -> None:
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_killed_replica_takes_no_caller_of_the_other_with_it(server: Server, slot: int) -> None:
     """New connections to its slot are served by the other, and wait for nobody."""
-    with traffic(server.port, ASK, CALLERS) as tally:
-        for turn in range(2):
-            victim = server.replicas()[turn]
-            failed = len(tally.failures)
-            os.kill(victim["pid"], signal.SIGKILL)
-            server.wait_for_replicas(2, without={victim["pid"]})
-            tally.wait_for_more(20 * CALLERS)
-            assert len(tally.failures) - failed <= CALLERS
-            assert not [what for what in tally.failures if what.startswith("connect")]
+    callers = 2 * CALLERS  # so many that nobody has none
+    with traffic(server.port, ASK, callers) as tally:
+        held = callers_by_replica(server, callers)
+        victim = kill_replica(server, slot)
+        tally.wait_for_more(20 * callers)
+        (other,) = held.keys() - {victim}
+        assert held[victim]
+        assert held[other]
+        assert sorted(tally.lost) == sorted(held[victim])  # each once, and nobody else
+        assert len(tally.failures) == len(tally.lost)  # and nobody was turned away meanwhile
+        assert held[other] <= callers_of(other, server)  # on the connections that they had
+        assert other in {one["pid"] for one in server.replicas() if one["state"] == "serving"}
         for _ in range(4 * CALLERS):  # both slots' queues are read
             assert server.ask(ASK).status == 200
     assert set(tally.answers) == {200}
@@ -90,23 +104,88 @@ def test_twenty_replacements_under_load_fail_no_request(server: Server) -> None:
     assert len(tally.bodies) == 1
 
 
-@pytest.mark.parametrize("is_stopped", [False, True], ids=["running", "stopped"])
-def test_no_replica_survives_its_supervisor(tmp_path: Path, *, is_stopped: bool) -> None:
-    """Those that can hear it drain; one that cannot is ended by the kernel."""
-    models = write_few(tmp_path / "models")
-    with serving(models, tmp_path, replicas=2, drain_timeout_s=1) as server:
-        pids = [one["pid"] for one in server.replicas()]
-        handles = [os.pidfd_open(pid) for pid in pids]
-        if is_stopped:
-            os.kill(pids[0], signal.SIGSTOP)
+@contextmanager
+def at_rest(server: Server) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def with_one_stopped(server: Server) -> Iterator[None]:
+    os.kill(server.replicas()[0]["pid"], signal.SIGSTOP)
+    yield
+
+
+@contextmanager
+def with_one_that_hangs(server: Server) -> Iterator[None]:
+    with server.connect() as wire:
+        wire.send(infer("hanging", tensor("x", "INT64", [1], [FOR_EVER])))
+        wait_until(lambda: executing(server, "hanging") > 0, server.replicas)
+        yield
+
+
+@contextmanager
+def under_load(server: Server) -> Iterator[None]:
+    with traffic(server.port, ASK, CALLERS) as tally:
+        tally.wait_for_more(10 * CALLERS)
+        yield
+    assert set(tally.answers) == {200}
+    assert len(tally.bodies) == 1
+
+
+@contextmanager
+def while_one_starts(server: Server) -> Iterator[None]:
+    os.kill(server.replicas()[0]["pid"], signal.SIGKILL)
+    wait_for_states(server, "serving", "starting")
+    yield
+
+
+@contextmanager
+def while_the_first_is_replaced(server: Server) -> Iterator[None]:
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_states(server, "serving", "serving", "starting")
+    yield
+
+
+@contextmanager
+def while_the_second_is_replaced(server: Server) -> Iterator[None]:
+    """The first one that was replaced waits for callers who rest."""
+    with server.connections(2 * CALLERS) as wires:
+        for wire in wires:
+            assert wire.ask(ASK).status == 200
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_states(server, "retiring", "serving", "serving", "starting")
+        yield
+
+
+@contextmanager
+def while_both_are_replaced_under_load(server: Server) -> Iterator[None]:
+    with under_load(server), while_the_first_is_replaced(server):
+        yield
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        at_rest,
+        with_one_stopped,
+        with_one_that_hangs,
+        under_load,
+        while_one_starts,
+        while_the_first_is_replaced,
+        while_the_second_is_replaced,
+        while_both_are_replaced_under_load,
+    ],
+)
+def test_nobody_survives_the_supervisor(tmp_path: Path, moment: Moment) -> None:
+    """Those that can hear of it drain; one that cannot is ended by the kernel."""
+    models = write_few(write_hanging(tmp_path / "models"))
+    with serving(models, tmp_path, replicas=2, drain_timeout_s=2) as server, moment(server):
+        known = {server.process.pid, *(one["pid"] for one in server.replicas())}
+        assert known <= processes_in(tmp_path)
         server.process.kill()
-        try:
-            for handle in handles:
-                assert select.select([handle], [], [], WATCHDOG_S)[0], "an orphan lives"
-        finally:
-            for handle in handles:
-                os.close(handle)
-        assert server.refuses_connections()
+        wait_until(lambda: not processes_in(tmp_path), lambda: processes_in(tmp_path))
+        # its sockets are the last that the kernel takes from a process
+        wait_until(server.refuses_connections, lambda: "somebody listens")
 
 
 def test_calls_in_flight_are_answered_when_the_supervisor_is_killed(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.processes import kill_replica
+from tests.operating import wait_until
 from tests.server import ROOT, WATCHDOG_S, Server, get, infer, serving, tensor
 from tests.zoo import LONG, write_few
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
 SLOW = infer("patient", tensor("x", "INT64", [1], [LONG]))
+CONNECTIONS = 32  # so many that no replica is left out
 
 
 @pytest.fixture
@@ -161,3 +164,59 @@ def test_a_server_takes_the_port_that_another_has_just_left(tmp_path: Path) -> N
         assert first.stop() == 0
         with socket.create_server(("127.0.0.1", first.port)):  # nobody is left on it
             pass
+
+
+def heard(server: Server, request: bytes) -> set[tuple[int, str, bool]]:
+    """What both replicas say to new callers: status, code if there is one, and whether to leave."""
+    with server.connections(CONNECTIONS) as wires:
+        for wire in wires:
+            wire.send(request)
+        answers = [wire.answer() for wire in wires]
+    return {(one.status, one.json.get("code", ""), one.closes) for one in answers}
+
+
+def check_withdrawn(server: Server) -> None:
+    """Everybody serves, fails readiness, and asks its callers to leave."""
+    assert heard(server, get("/readyz")) == {(503, "draining", True)}
+    assert heard(server, infer("echo", X)) == {(200, "", True)}
+    with server.admin() as admin:
+        answer = admin.get("/readyz")
+        assert answer.status_code == 503
+        assert "shutting down" in answer.json()["error"]
+
+
+def test_before_a_drain_all_is_served_and_who_is_started_then_asks_callers_to_leave_as_well(
+    tmp_path: Path,
+) -> None:
+    """Readiness fails meanwhile; a second signal ends it, and nobody had to wait."""
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, replicas=2, pre_drain_s=4 * WATCHDOG_S) as server:
+        with server.connections(CONNECTIONS) as wires:
+            for wire in wires:
+                assert not wire.ask(infer("echo", X)).closes
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(
+                lambda: {status for status, _, _ in heard(server, get("/readyz"))} == {503},
+                server.replicas,
+            )
+            for wire in wires:  # who was there before is served as well, and asked to leave
+                answer = wire.ask(infer("echo", X))
+                assert (answer.outputs, answer.closes) == ({"y": [1.0, 2.0, 3.0, 4.0]}, True)
+                assert wire.is_ended()
+        check_withdrawn(server)
+        for slot in range(2):
+            kill_replica(server, slot)
+            check_withdrawn(server)
+        assert server.process.poll() is None
+        assert server.stop() == 0
+        assert server.refuses_connections()
+
+
+def test_the_time_before_a_drain_ends_by_itself(tmp_path: Path) -> None:
+    models = write_few(tmp_path / "models")
+    with serving(models, tmp_path, pre_drain_s=1) as server, server.connect() as wire:
+        assert wire.ask(get("/v2/health/live")).status == 200
+        drain(server)
+        assert wire.is_ended()
+        assert server.process.wait(WATCHDOG_S) == 0
+        assert server.complaints() == ""

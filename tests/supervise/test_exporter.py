@@ -517,9 +517,10 @@ def test_who_leaves_while_its_text_is_made_takes_it_from_nobody(memories: list[M
 def test_the_thread_ends_with_the_exporter(memories: list[Memory]) -> None:
     async def scene() -> None:
         made = Scraped(memories[0])
+        before = set(threading.enumerate())
         async with made.exporter:
             await made.rows()
-            (thread,) = [one for one in threading.enumerate() if one.name == "metrics_0"]
+            (thread,) = set(threading.enumerate()) - before
         await asyncio.to_thread(thread.join, WATCHDOG_S)
         assert not thread.is_alive()
 

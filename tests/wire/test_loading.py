@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orjson
 import pytest
@@ -191,42 +193,48 @@ BODIES = st.lists(
 
 
 def outcome(body: bytes) -> object:
-    try:
-        return orjson.loads(read_load(body, DEPTH))
-    except Malformed as error:
-        return str(error)
+    """What becomes of a body: its parameters as they are read in the end, or what is told."""
+
+    async def scene() -> object:
+        try:
+            passed_on = await read_load_beside(body, DEPTH)
+        except Malformed as error:
+            return str(error)
+        found = await parameters_beside(passed_on)
+        return {
+            key: one if isinstance(one, str) else bytes(one).decode() for key, one in found.items()
+        }
+
+    return asyncio.run(scene())
+
+
+@contextmanager
+def files_from(length: int) -> Iterator[None]:
+    """Take so short a text for a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_LONG_BYTES", length)
+        patch.setattr(bulk, "_PIECE_BYTES", 4)
+        yield
 
 
 @given(BODIES)
-def test_a_load_means_the_same_whether_its_files_are_long_or_short(body: bytes) -> None:
+def test_a_load_means_the_same_whether_its_files_are_taken_for_such_or_not(body: bytes) -> None:
     expected = outcome(body)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "_LONG_BYTES", LONG)
-        patch.setattr(bulk, "_PIECE_BYTES", 4)
+    with files_from(LONG):
         assert outcome(body) == expected
 
 
-def test_files_are_long_in_some_of_these_loads() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "_LONG_BYTES", LONG)
-        body = b'{"parameters":{"file:1/b":"BBBBBBBBBBBB","file:1/a":"AAAAAAAAAAAA"}}'
-        reads = Reads(patch)
-        assert read_load(body, DEPTH) == body
-        assert len(reads.sizes) == 1
+def test_these_files_are_taken_for_such() -> None:
+    body = b'{"other":1,"parameters":{"file:1/b":"BBBBBBBBBBBB","file:1/a":"AAAAAAAAAAAA"}}'
+    with files_from(LONG):
+        assert read_load(body, DEPTH) is body
+    assert read_load(body, DEPTH) == body.replace(b'"other":1,', b"")
 
 
-@given(BODIES)
-def test_what_was_passed_on_is_read_as_it_was_said(body: bytes) -> None:
-    said = outcome(body)
-    if isinstance(said, str):
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "_LONG_BYTES", LONG)
-        found = asyncio.run(parameters_beside(read_load(body, DEPTH)))
-    texts = {
-        key: one if isinstance(one, str) else bytes(one).decode() for key, one in found.items()
-    }
-    assert {"parameters": texts} == said
+@pytest.mark.parametrize("token", [b"NaN", b"-Infinity"])
+def test_what_is_passed_on_is_json_whatever_was_said(token: bytes) -> None:
+    passed_on = read_load(LOAD[:-1] + b',"other":' + token + b"}", DEPTH)
+    assert orjson.loads(passed_on) == orjson.loads(LOAD)
 
 
 def test_a_large_load_is_read_in_a_thread_and_a_small_one_at_once(
@@ -238,9 +246,9 @@ def test_a_large_load_is_read_in_a_thread_and_a_small_one_at_once(
         assert await read_load_beside(b"{}", DEPTH) == b'{"parameters":{}}'
         assert set(reads.threads) == {threading.main_thread()}
         reads.threads.clear()
-        passed = await read_load_beside(LOAD, DEPTH)
+        passed_on = await read_load_beside(LOAD, DEPTH)
         assert threading.main_thread() not in reads.threads
-        found = await parameters_beside(passed)
+        found = await parameters_beside(passed_on)
         assert found["config"] == CONFIG
         assert bytes(found["file:1/model.onnx"]).decode() == FILE  # type: ignore[arg-type]  # long
         assert found["file:1/a"] == ""
