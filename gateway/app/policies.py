@@ -7,7 +7,7 @@ from gateway.config import Config
 from gateway.wire.decode import Limits
 from gateway.wire.heads import HeadLimits
 from gateway.wire.intake import Policy as IntakePolicy
-from gateway.wire.paths import Routes, path_segments
+from gateway.wire.paths import Routes
 from gateway.wire.port import Policy as PortPolicy
 
 
@@ -32,11 +32,7 @@ def intake_policy(config: Config) -> IntakePolicy:
 def routes_of(config: Config) -> Routes:
     """Return which paths there are beyond those of V2 and V1."""
     dialects = config.dialects
-    predict, health = (
-        None if route is None else path_segments(route.encode())
-        for route in (dialects.predict_route, dialects.health_route)
-    )
-    return Routes(dialects.default_model, predict, health)
+    return Routes.told(dialects.default_model, dialects.predict_route, dialects.health_route)
 
 
 def port_policy(config: Config) -> PortPolicy:

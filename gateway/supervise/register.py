@@ -27,6 +27,7 @@ from gateway.core.lifecycle import (
 from gateway.core.versions import version_key
 from gateway.repository.proof import Proof
 from gateway.supervise.selection import OnDisk
+from gateway.types import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class VersionView:
     executor: str | None
     max_batch_size: int | None
     folder: Path | None
+    signature: Signature | None
 
 
 @dataclass(slots=True, eq=False)
@@ -172,4 +174,5 @@ def _view(known: Known, default: str | None) -> VersionView:
         executor=("inline" if proof.placement.is_inline else "thread") if proof else None,
         max_batch_size=proof.signature.max_batch_rows if proof else None,
         folder=found.folder if found else None,
+        signature=proof.signature if proof else None,
     )

@@ -7,6 +7,7 @@ Never  decodes twice, redirects, or lets an encoded slash split a segment.
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.versions import is_model_name
@@ -50,6 +51,14 @@ class Routes:
     default_model: str | None = None
     predict: tuple[str, ...] | None = None
     health: tuple[str, ...] | None = None
+
+    @classmethod
+    def told(cls, default_model: str | None, predict: str | None, health: str | None) -> Self:
+        """Return the routes that are configured as paths. Raises: Refused, for no path."""
+        predict_at, health_at = (
+            None if path is None else path_segments(path.encode()) for path in (predict, health)
+        )
+        return cls(default_model, predict_at, health_at)
 
     def infer_target(self, segments: tuple[str, ...]) -> InferTarget | None:
         """Return what a POST to this path would infer on, or None: not an inference path."""

@@ -23,13 +23,13 @@ from gateway.supervise.management.entrance import Entrance
 from gateway.supervise.management.guard import Guard, is_loopback
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
-from gateway.supervise.management.routes import Answers
+from gateway.supervise.management.routes import Answers, Described
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.lane import Lane
-from gateway.wire.paths import InferTarget
+from gateway.wire.paths import InferTarget, Routes
 from gateway.wire.port import Drain, Policy, Port
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body
@@ -120,7 +120,7 @@ async def open_management(
     """
     context = _context(config)
     ids = _NoInference()
-    reception = Reception(Answers(office, config.server_name), _guard(config, sockets), ids)
+    reception = Reception(_answers(office, config), _guard(config, sockets), ids)
     port = Port(
         ids,
         reception,
@@ -164,6 +164,13 @@ async def _none_left(port: Port, ended: asyncio.Event) -> None:
     while port.connections:
         ended.clear()
         await ended.wait()
+
+
+def _answers(office: Office, config: Config) -> Answers:
+    told = config.dialects
+    routes = Routes.told(told.default_model, told.predict_route, told.health_route)
+    data_port = Described(routes, is_explicit=config.repository.control == "explicit")
+    return Answers(office, config.server_name, data_port)
 
 
 def _guard(config: Config, sockets: Sequence[socket.socket]) -> Guard:

@@ -7,6 +7,8 @@ Never  known to a replica.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from gateway.types import Signature
+
 
 class VersionView(Protocol):
     """One known version.
@@ -31,6 +33,8 @@ class VersionView(Protocol):
     def executor(self) -> str | None: ...
     @property
     def max_batch_size(self) -> int | None: ...
+    @property
+    def signature(self) -> Signature | None: ...
 
 
 class ReplicaView(Protocol):

@@ -43,6 +43,7 @@ _VERSION_COLUMNS = (
 _LINKS = (
     ("/docs", "Endpoints"),
     ("/openapi.json", "OpenAPI"),
+    ("/data-port.json", "OpenAPI of the data port"),
     ("/metrics", "Metrics"),
     ("/readyz", "Readiness"),
     ("/admin/v1/telemetry", "Telemetry"),

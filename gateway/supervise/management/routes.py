@@ -19,6 +19,8 @@ from gateway.supervise.management.office import Office
 from gateway.supervise.management.openapi import document
 from gateway.supervise.management.page import docs_page, status_page
 from gateway.supervise.management.views import model_shown, models_shown, replicas_shown
+from gateway.wire.openapi import document as data_port_document
+from gateway.wire.paths import V2_AND_V1, Routes
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +69,24 @@ class Endpoint:
         return _CHANGE_WITHIN_S if self.role is Role.OPERATOR else _READ_WITHIN_S
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the data port's document must know of the configuration."""
+
+    routes: Routes = V2_AND_V1
+    is_explicit: bool = False
+
+
+_PLAIN = Described()
+
+
 class Answers:
     """One method an endpoint; each answer says what is so now."""
 
-    def __init__(self, office: Office, name: str) -> None:
+    def __init__(self, office: Office, name: str, data_port: Described = _PLAIN) -> None:
         self._office = office
         self._name = name
+        self._data_port = data_port
         self.endpoints = _table(self)
 
     @cached_property
@@ -90,6 +104,17 @@ class Answers:
 
     async def openapi(self, asked: Asked) -> Reply:
         return _json(self.document)
+
+    async def data_port(self, asked: Asked) -> Reply:
+        served = {
+            one.model: one.signature
+            for one in self._office.versions()
+            if one.is_default and one.signature is not None and one.state == "READY"
+        }
+        told = data_port_document(
+            served, self._data_port.routes, is_explicit=self._data_port.is_explicit
+        )
+        return _json(told)
 
     async def metrics(self, asked: Asked) -> Reply:
         accept = asked.fields.get(b"accept", b"").decode("latin-1")
@@ -145,12 +170,14 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
     unload_all = "Stop serving all of a model; answered when no replica serves it"
     unload = "Stop serving a version; answered when no replica serves it"
     counters = "All counters since this epoch began"
+    data_port = "The data port's OpenAPI document, with a schema for each model"
     metrics = "All metrics, as text or, where Accept prefers it, as OpenMetrics"
     lives, serves = "Whether the supervisor lives", "Whether it can serve"
     return (
         Endpoint("GET", "/", see, "The status page", at.status, (HTML,)),
         Endpoint("GET", "/docs", see, "This document, to be read", at.docs, (HTML,)),
         Endpoint("GET", "/openapi.json", see, "This document", at.openapi, schema="Document"),
+        Endpoint("GET", "/data-port.json", see, data_port, at.data_port, schema="Document"),
         Endpoint("GET", "/metrics", None, metrics, at.metrics, METRICS),
         Endpoint("GET", "/livez", None, lives, at.live, schema="Live", is_probe=True),
         Endpoint("GET", "/readyz", None, serves, at.ready, schema="Ready", is_probe=True),

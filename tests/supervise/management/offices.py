@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from gateway.errors import CannotPrepare, UnknownModel, UnknownVersion
+from gateway.types import Signature, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Version:
     digest: str | None = None
     executor: str | None = None
     max_batch_size: int | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Replica:
     started_at: float = 1_700_000_000.0
 
 
+SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "INT64", (-1,)),), 64)
 DIGITS = (
     Version("digits", "1", "UNAVAILABLE", "not loaded"),
-    Version("digits", "2", "READY", "", True, "ab" * 32, "inline", 64),
+    Version("digits", "2", "READY", "", True, "ab" * 32, "inline", 64, SIGNATURE),
 )
 
 

@@ -164,3 +164,11 @@ def test_answers_have_the_shapes_that_the_document_promises() -> None:
     assert seen == set(SCHEMAS) - {"Error", "Version", "Replica"}
     refused = play(lambda: ask(app, "GET", b"/nowhere", headers=HOST))
     assert fits(refused.json, DOCUMENT["components"]["schemas"]["Error"])
+
+
+def test_the_data_port_s_document_has_the_models_that_answer_by_default() -> None:
+    app = Reception(Answers(FakeOffice(), "gateway"), Guard((), ()), Ids())
+    told = play(lambda: ask(app, "GET", b"/data-port.json", headers=HOST)).json
+    assert "/v2/models/digits/infer" in told["paths"]
+    assert told["components"]["schemas"]["Request.digits"]["examples"]
+    assert "/invocations" not in told["paths"]

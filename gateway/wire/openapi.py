@@ -1,0 +1,198 @@
+"""Openapi: the data port as an OpenAPI document, each model with its own shapes.
+
+Job    say what may be asked of this server, and what comes back.
+Life   a pure function of the signatures that are served.
+Never  says more than is so: what a schema cannot express is left to the refusals.
+
+A path with a name in it (`/v2/models/digits/infer`) has the schema of that model; the
+path with `{model}` is every model's, and has what they have in common.
+Source: OpenAPI Specification 3.1; Open Inference Protocol V2.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
+
+from gateway import __version__
+from gateway.types import Signature
+from gateway.wire.paths import Routes
+from gateway.wire.schemas import (
+    Schema,
+    answer_name,
+    list_of,
+    object_of,
+    open_object,
+    request_name,
+    schemas_of,
+)
+
+_NAME = re.compile(r"\{(\w+)\}")
+_TEXT: Schema = {"type": "string"}
+_REFUSALS = {
+    "400": "The request cannot be understood, or a tensor does not fit the model.",
+    "403": "Models are not loaded and unloaded by callers here.",
+    "404": "There is no such model or version.",
+    "413": "The body is too large.",
+    "415": "The body's coding, or its content type, is not read here.",
+    "429": "Too much is waiting; see retry-after.",
+    "500": "The model failed, or the server.",
+    "501": "This is not served.",
+    "503": "The model is not ready, or the server is shutting down; see retry-after.",
+    "504": "The deadline passed.",
+}
+_ASKED = ("400", "404", "413", "415", "429", "500", "503", "504")
+
+
+def document(
+    models: Mapping[str, Signature], routes: Routes, *, is_explicit: bool = False
+) -> Schema:
+    """Return the document; `models` are the versions that answer by default."""
+    paths: dict[str, Schema] = {}
+    for path, operations in (*_v2(models), *_v1(), *_containers(routes)):
+        paths.setdefault(path, {}).update(operations)
+    if is_explicit:
+        paths |= dict(_control())
+    for path, operations in paths.items():
+        names = _NAME.findall(path)
+        if names:
+            operations["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names
+            ]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "onnx-gateway data port",
+            "version": __version__,
+            "description": "Predictions, by the Open Inference Protocol and other dialects.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _shared() | schemas_of(models),
+            "responses": {
+                status: {"description": about, "content": _json("Error")}
+                for status, about in _REFUSALS.items()
+            },
+        },
+    }
+
+
+def _v2(models: Mapping[str, Signature]) -> Iterator[tuple[str, Schema]]:
+    for path in ("/v2/health/live", "/livez", "/health"):
+        yield path, _get("Whether the server lives", "Live")
+    for path in ("/v2/health/ready", "/readyz", "/ready"):
+        yield path, _get("Whether predictions can be asked for", "Ready", "503")
+    yield "/v2", _get("The server's name, version and extensions", "Server")
+    yield "/v2/models", _get("The names of all models", "Models")
+    yield "/v2/models/stats", _get("Counts and times of what is served", "Statistics", "503")
+    index = _post("Every known version with its state", "Index", "IndexRequest", ("400", "413"))
+    index["post"]["requestBody"]["required"] = False
+    yield "/v2/repository/index", index
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        for verb, what in (("", "Metadata"), ("/ready", "ModelReady"), ("/config", "Document"),
+                           ("/stats", "Statistics")):  # fmt: skip
+            yield path + verb, _get(f"{what} of a model", what, "404", "503")
+        yield path + "/infer", _post("A prediction", "Answer", "Request", _ASKED)
+    for name in models:
+        infer = _post(f"A prediction of {name}", answer_name(name), request_name(name), _ASKED)
+        yield f"/v2/models/{quote(name, safe='')}/infer", infer
+
+
+def _v1() -> Iterator[tuple[str, Schema]]:
+    yield "/v1/models", _get("The names of all models", "Models")
+    for path in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}"):
+        yield path, _get("The state of a model", "Status", "404", "503")
+        predict = _post("A prediction in V1's words", "Predictions", "Instances", _ASKED)
+        yield path + ":predict", predict
+
+
+def _containers(routes: Routes) -> Iterator[tuple[str, Schema]]:
+    if routes.default_model is None:
+        return
+    about = f"A prediction of {routes.default_model}, in SageMaker's or MLflow's words"
+    yield "/invocations", _post(about, "Document", "Document", _ASKED)
+    yield "/ping", _plain(f"Whether {routes.default_model} is ready", "404", "503")
+    yield "/version", _plain("The server's version")
+    if routes.predict is not None:
+        about = "A prediction, where Vertex AI asks for it"
+        yield "/" + "/".join(routes.predict), _post(about, "Document", "Document", _ASKED)
+    if routes.health is not None:
+        yield "/" + "/".join(routes.health), _plain("Health, for Vertex AI", "404", "503")
+
+
+def _control() -> Iterator[tuple[str, Schema]]:
+    statuses = ("400", "403", "404", "413", "503")
+    for verb in ("load", "unload"):
+        path = f"/v2/repository/models/{{model}}/{verb}"
+        change = _post(f"{verb.capitalize()} a model", "Document", "Document", statuses)
+        change["post"]["requestBody"]["required"] = False
+        yield path, change
+
+
+def _get(about: str, shape: str, *refusals: str) -> Schema:
+    return {"get": _operation(about, {"content": _json(shape)}, refusals)}
+
+
+def _plain(about: str, *refusals: str) -> Schema:
+    return {"get": _operation(about, {"content": {"text/plain": {"schema": _TEXT}}}, refusals)}
+
+
+def _post(about: str, shape: str, asked: str, refusals: Sequence[str]) -> Schema:
+    content: Schema = _json(shape)
+    if shape.startswith("Answer"):  # binary outputs, where they are asked for
+        content |= {"application/octet-stream": {"schema": {"type": "string"}}}
+    operation = _operation(about, {"content": content}, refusals)
+    return {"post": operation | {"requestBody": {"required": True, "content": _json(asked)}}}
+
+
+def _operation(about: str, answer: Schema, refusals: Sequence[str]) -> Schema:
+    responses = {one: {"$ref": f"#/components/responses/{one}"} for one in refusals}
+    return {"summary": about, "responses": {"200": {"description": "Done"} | answer, **responses}}
+
+
+def _json(shape: str) -> Schema:
+    return {"application/json": {"schema": _ref(shape)}}
+
+
+def _ref(shape: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{shape}"}
+
+
+# what the models have in common
+
+
+def _shared() -> dict[str, Schema]:
+    flag: Schema = {"type": "boolean"}
+    shape: Schema = {"type": "array", "items": {"type": "integer", "minimum": -1}}
+    names = list_of(_TEXT)
+    tensor = object_of({"name": _TEXT, "datatype": _TEXT, "shape": shape})
+    output = open_object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
+    asked: Schema = open_object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
+    version = open_object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})
+    return {
+        "Error": object_of({"error": _TEXT, "code": _TEXT, "request_id": _TEXT}),
+        "Live": object_of({"live": flag}),
+        "Ready": object_of({"ready": flag}),
+        "Server": object_of({"name": _TEXT, "version": _TEXT, "extensions": names}),
+        "Models": object_of({"models": names}),
+        "ModelReady": object_of({"name": _TEXT, "ready": flag}),
+        "Metadata": object_of(
+            {
+                "name": _TEXT,
+                "versions": names,
+                "platform": _TEXT,
+                "inputs": list_of(tensor),
+                "outputs": list_of(tensor),
+            }
+        ),
+        "Statistics": object_of({"model_stats": list_of({"type": "object"})}),
+        "Status": open_object({"name": _TEXT, "ready": flag}),
+        "Index": list_of(version),
+        "IndexRequest": {"type": "object", "properties": {"ready": flag}},
+        "Document": {"type": "object"},
+        "Request": open_object({"inputs": list_of(asked)}),
+        "Answer": open_object(
+            {"model_name": _TEXT, "model_version": _TEXT, "outputs": list_of(output)}
+        ),
+        "Instances": {"type": "object", "properties": {"instances": {"type": "array"}}},
+        "Predictions": {"type": "object"},
+    }
