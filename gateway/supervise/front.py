@@ -9,11 +9,11 @@ Never  decides: the inventory, the fleet and the ledger do. Holds the loop for l
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Self
 
 import orjson
 
-from gateway.control.messages import Ask, Table
+from gateway.control.messages import Ask
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
 from gateway.supervise.exporter import Exporter
@@ -21,7 +21,9 @@ from gateway.supervise.fleet import Fleet
 from gateway.supervise.inventory import Inventory, VersionView
 from gateway.supervise.ledger import Image, Ledger
 from gateway.supervise.overseer import ReplicaView
+from gateway.supervise.sharing import Sharing
 from gateway.supervise.telemetry import telemetry
+from gateway.wire.loading import parameters_beside
 
 
 class Front:
@@ -38,8 +40,16 @@ class Front:
         self._fleet = fleet
         self._ledger = ledger
         self._why_unready = why_unready
-        self._statistics = _Statistics(inventory.table, ledger)
+        self._statistics = Sharing(self._count)
+        self._telemetry = Sharing(self._copy)
         self._exporter = Exporter(ledger, fleet.views, lambda: fleet.reasons, inventory.views)
+
+    async def __aenter__(self) -> Self:
+        await self._exporter.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exporter.__aexit__()
 
     def unready(self) -> str | None:
         """Return why nothing can be served, in a sentence; None where it can."""
@@ -67,6 +77,9 @@ class Front:
 
     async def telemetry(self) -> Mapping[str, object]:
         """Return all counters since the start of this epoch."""
+        return await self._telemetry.ask(None)
+
+    async def _copy(self, _: None) -> Mapping[str, object]:
         image = self._ledger.image()
         # a thousand versions take longer than the loop may be held
         return await asyncio.to_thread(telemetry, image, time.monotonic_ns(), time.time_ns())
@@ -74,57 +87,24 @@ class Front:
     async def answer(self, ask: Ask) -> bytes:
         """Answer a question of the data port, as JSON. Raises: a GatewayError."""
         if ask.about == "statistics":
-            return await self._statistics.of(ask.model, ask.version)
-        parameters = orjson.loads(ask.parameters)
+            return await self._statistics.ask((ask.model, ask.version))
         if ask.about == "index":
-            return orjson.dumps(self._inventory.index(bool(parameters.get("ready", False))))
+            ready = bool(orjson.loads(ask.parameters).get("ready", False))
+            return orjson.dumps(self._inventory.index(ready))
         assert ask.model is not None
         if ask.about == "load":
-            await self._inventory.load(ask.model, None, parameters.get("parameters"))
+            brought = await parameters_beside(ask.parameters)
+            await self._inventory.load(ask.model, None, brought)
         else:
             await self._inventory.unload(ask.model)
         return orjson.dumps({"name": ask.model, ask.about: True})
 
-
-@dataclass(slots=True)
-class _Shared:
-    """One answer, for all who asked for the same before work on it began."""
-
-    body: bytes | None = None
-
-
-class _Statistics:
-    """What is counted of the versions that are served, worked out one answer at a time.
-
-    However many ask at once, a turn of the loop takes one image at most, and replicas are
-    watched meanwhile. An answer counts from a moment after each of its questions came.
-    Mutable state: the answers on which work has not begun (`_next`), by what they are of.
-    """
-
-    def __init__(self, table: Callable[[], Table], ledger: Ledger) -> None:
-        self._table = table
-        self._ledger = ledger
-        self._turn = asyncio.Lock()
-        self._next: dict[tuple[str | None, str | None], _Shared] = {}
-
-    async def of(self, model: str | None, version: str | None) -> bytes:
-        """Return the protocol's document of all, of a model, or of a version, as JSON.
-
-        Cancel: safe; the next of those who share the answer works it out.
-        """
-        asked = model, version
-        shared = self._next.setdefault(asked, _Shared())
-        async with self._turn:
-            if shared.body is None:
-                if self._next.get(asked) is shared:
-                    del self._next[asked]  # whoever comes from now on needs a later image
-                shared.body = await self._work_out(model, version)
-            return shared.body
-
-    async def _work_out(self, model: str | None, version: str | None) -> bytes:
+    async def _count(self, asked: tuple[str | None, str | None]) -> bytes:
+        """Return the protocol's document of all, of a model, or of a version, as JSON."""
+        model, version = asked
         served = {
             (name, one): None  # in the table's order
-            for name, entry in self._table().models.items()
+            for name, entry in self._inventory.table().models.items()
             for one in entry.served
             if model in (None, name) and version in (None, one)
         }

@@ -98,7 +98,7 @@ class Supervisor:
             )
             front = Front(inventory, fleet, ledger, self.why_unready)
             self._accounts.introduce(inventory, front.answer)
-            for part in (self._accounts, fleet, inventory):
+            for part in (front, self._accounts, fleet, inventory):
                 await stack.enter_async_context(part)
             office = open_management(front, config, self._ports)
             self._port = await stack.enter_async_context(office)

@@ -68,7 +68,7 @@ async def run(app: App, scope: Message, body: bytes | bytearray, exchange: Excha
         if asked:
             return {"type": "http.disconnect"}
         asked = True
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -19,7 +19,7 @@ from gateway.errors import (
 from gateway.flow import Flow, Served
 from gateway.wire.desk import Desk
 from gateway.wire.failures import Refused
-from gateway.wire.loading import check_name, read_index, read_load, read_unload
+from gateway.wire.loading import check_name, read_index, read_load_beside, read_unload
 
 
 class Stock:
@@ -64,7 +64,7 @@ class Stock:
         """
         self.check_control()
         check_name(model)
-        asked = read_load(body, self._max_json_depth)
+        asked = await read_load_beside(body, self._max_json_depth)
         try:
             return await self._desk.ask("load", model, None, asked)
         except (CannotPrepare, UnknownModel, UnknownVersion) as error:
