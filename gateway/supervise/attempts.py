@@ -44,6 +44,9 @@ class Fleet(Protocol):
     def lacking(self) -> Mapping[str, str]:
         """Return what some replica cannot load though it is served: reasons by digest."""
 
+    async def mend(self) -> Mapping[str, str]:
+        """Have it loaded where it is lacking; return what is still lacking."""
+
 
 class Ledger(Protocol):
     """Who owns the telemetry rows."""
@@ -115,6 +118,7 @@ class Attempts:
         is_through = False
         try:
             await self._prove(prover, ledger)
+            await self._mend(fleet)
             await self._prepare(fleet)
             is_through = True
         finally:
@@ -140,6 +144,14 @@ class Attempts:
                 one.reason = str(error)
                 if self._is_whole:
                     return  # the others would be dropped anyway
+
+    async def _mend(self, fleet: Fleet) -> None:
+        """Have what is served already served by every replica: one may have lost its files."""
+        same = {one.proof.digest: one for one in self._all if one.is_same and one.proof}
+        if same.keys() & fleet.lacking().keys():
+            lacking = await fleet.mend()
+            for digest in same.keys() & lacking.keys():
+                same[digest].reason = lacking[digest]
 
     async def _prepare(self, fleet: Fleet) -> None:
         if self._is_whole and self.reasons():

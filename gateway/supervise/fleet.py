@@ -70,12 +70,12 @@ class Fleet:
         overseer: Overseer,
         spawn: Spawn = Replica.spawn,
     ) -> None:
-        self._slots, self.policy, self._spawn = slots, policy, spawn
-        self._overseer = overseer
+        self._slots, self.policy, self._overseer, self._spawn = slots, policy, overseer, spawn
         self._offer = Offer()
         self._loads = Loads(self._offer, lambda: self.policy.prepare_timeout_s)
         self._lives: dict[Replica, asyncio.Task[None]] = {}
         self._standing = Standing(len(slots))
+        self.lacking = self._standing.lacking
         self._vacant = [asyncio.Event() for _ in slots]
         self._replacing: set[int] = set()
         self._restarts = [Restarts() for _ in slots]
@@ -109,10 +109,9 @@ class Fleet:
 
     def views(self) -> tuple[ReplicaView, ...]:
         """Return every live process, by slot."""
-        lives = sorted(self._lives, key=lambda one: (one.slot, one.started_at))
         return tuple(
             ReplicaView(one.slot, one.pid, one.phase.value, self._ended[one.slot], one.started_at)
-            for one in lives
+            for one in sorted(self._lives, key=lambda one: (one.slot, one.started_at))
             if one.is_alive
         )
 
@@ -142,9 +141,10 @@ class Fleet:
         for replica in self._lives if rows else ():
             replica.send(Forget(tuple(rows)))
 
-    def lacking(self) -> Mapping[str, str]:
-        """Return what is served and some replica cannot load: reasons by digest."""
-        return self._standing.lacking()
+    async def mend(self) -> Mapping[str, str]:
+        """Have who lacks something try again now; return what is still lacking."""
+        await asyncio.gather(*map(self._loads.try_again, self._standing.by_slot.values()))
+        return self.lacking()
 
     async def publish(self, table: Table) -> None:
         """Have callers answered by `table`; return when every replica does."""
@@ -230,8 +230,8 @@ class Fleet:
         """Start a process and return it when it stands; None where it did not come to that."""
         if self._is_ending:
             return None
-        hello = Hello(slot, len(self._slots), self._overseer.settings())
         try:
+            hello = Hello(slot, len(self._slots), self._overseer.settings())
             replica = await self._spawn(hello, self._slots, self._hear)
         except OSError as error:
             _log.error("replica %d cannot be started: %s", slot, error)

@@ -68,6 +68,13 @@ class Loads:
         while replica.lacking:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _MEND_CEILING_S)
-            wanted = [one for one in self.offer.versions() if one.proof.digest in replica.lacking]
+            await self.try_again(replica)
+
+    async def try_again(self, replica: Replica) -> None:
+        """Have a replica load what it lacks, and answer by the table again; if it lacks nothing,
+        nothing happens. Cancel: safe.
+        """
+        wanted = [one for one in self.offer.versions() if one.proof.digest in replica.lacking]
+        if replica.lacking:
             replica.lacking = await self.load(replica, wanted)
             await unless_ended(replica.publish(self.offer.table))

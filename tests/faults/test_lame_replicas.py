@@ -128,3 +128,19 @@ def test_a_hangup_leaves_the_only_replica_that_has_a_version_in_its_place(
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_replicas(2, without={before[1]})
     wait_until_whole(server)
+
+
+def test_a_load_is_done_when_who_lacked_the_version_serves_it_too(
+    server: Server, onnx: Path
+) -> None:
+    """Its own next attempt may be a minute away."""
+    good = onnx.read_bytes()
+    onnx.write_bytes(b"garbage")
+    kill_replica(server, 0)
+    wait_until(lambda: server.complaints().count("cannot be loaded") >= 3, server.complaints)
+    onnx.write_bytes(good)
+    with server.admin() as admin:
+        answer = admin.post("/admin/v1/models/echo/versions/1/load", json={})
+    assert answer.status_code == 200, answer.text
+    assert statuses(server) == {200}
+    assert row(server, "echo")["reason"] == ""

@@ -114,6 +114,11 @@ class FakeFleet:
     def lacking(self) -> Mapping[str, str]:
         return self.lacks
 
+    async def mend(self) -> Mapping[str, str]:
+        await asyncio.sleep(0)
+        self.lacks = {one: why for one, why in self.lacks.items() if one in self.refuses}
+        return self.lacks
+
     async def publish(self, table: Table) -> None:
         assert table.revision >= self.tables[-1].revision
         self.tables.append(table)

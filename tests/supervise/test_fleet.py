@@ -190,6 +190,25 @@ def test_a_new_replica_that_cannot_load_what_is_served_serves_the_rest_and_tries
     play(scene)
 
 
+def test_who_lacks_something_tries_again_when_it_is_told_to() -> None:
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            await scene.fleet.prepare((assigned("aa", 1),))
+            await scene.fleet.publish(TABLE)
+            scene.stable.births[1] = {"refuses": {"aa": "the file is gone"}}
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(50)  # its own next attempt is half a minute away
+            lame = scene.stable.all[1]
+            told = len(lame.tables)
+            assert await scene.fleet.mend() == {"aa": "replica 0 cannot load it: the file is gone"}
+            lame.refuses = {}
+            assert await scene.fleet.mend() == {}
+            assert [one.row for one in lame.prepared] == [1]
+            assert len(lame.tables) == told + 2
+
+    play(scene)
+
+
 def test_nobody_is_replaced_by_one_that_has_less() -> None:
     async def scene() -> None:
         async with Scene(1).opened() as scene:

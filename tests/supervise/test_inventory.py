@@ -581,6 +581,22 @@ def test_what_one_replica_lacks_is_served_by_the_others_and_the_index_says_so(
     during(stock, scene)
 
 
+def test_a_load_of_what_one_replica_lacks_is_done_when_it_has_it(stock: Stock) -> None:
+    async def scene() -> None:
+        digest = digest_of("two")
+        stock.fleet.lacks[digest] = "replica 1 cannot load it: no memory"
+        stock.fleet.refuses[digest] = "no memory"
+        with pytest.raises(CannotPrepare, match="replica 1 cannot load it"):
+            await stock.inventory.load("m", "2")
+        assert stock.states()["m/2"] == "READY"
+        stock.fleet.refuses.clear()
+        await stock.inventory.load("m", "2")
+        assert stock.reason("m", "2") == ""
+        stock.check()
+
+    during(stock, scene)
+
+
 def test_a_quarantined_version_stays_the_default_that_nobody_may_ask_for(stock: Stock) -> None:
     async def scene() -> None:
         assert stock.inventory.quarantine(digest_of("two"), "it killed twice")
