@@ -165,8 +165,7 @@ def _shared() -> dict[str, Schema]:
     shape: Schema = {"type": "array", "items": {"type": "integer", "minimum": -1}}
     names = list_of(_TEXT)
     tensor = object_of({"name": _TEXT, "datatype": _TEXT, "shape": shape})
-    output = open_object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
-    asked: Schema = open_object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
+    carried = open_object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
     version = open_object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})
     return {
         "Error": object_of({"error": _TEXT, "code": _TEXT, "request_id": _TEXT}),
@@ -189,9 +188,9 @@ def _shared() -> dict[str, Schema]:
         "Index": list_of(version),
         "IndexRequest": {"type": "object", "properties": {"ready": flag}},
         "Document": {"type": "object"},
-        "Request": open_object({"inputs": list_of(asked)}),
+        "Request": open_object({"inputs": list_of(carried)}),
         "Answer": open_object(
-            {"model_name": _TEXT, "model_version": _TEXT, "outputs": list_of(output)}
+            {"model_name": _TEXT, "model_version": _TEXT, "outputs": list_of(carried)}
         ),
         "Instances": {"type": "object", "properties": {"instances": {"type": "array"}}},
         "Predictions": {"type": "object"},

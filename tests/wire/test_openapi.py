@@ -45,12 +45,9 @@ def test_each_model_has_a_path_and_schemas_of_its_own() -> None:
     assert {"Request.digits", "Answer.digits", "Request.a_20_b_2f__e9_"} <= set(schemas)
 
 
-@pytest.mark.parametrize(
-    ("path", "is_there"),
-    [("/invocations", True), ("/ping", True), ("/predict", True), ("/health/7", True)],
-)
-def test_routes_of_containers_are_there_with_a_default_model(path: str, is_there: bool) -> None:
-    assert (path in told()["paths"]) == is_there
+@pytest.mark.parametrize("path", ["/invocations", "/ping", "/predict", "/health/7"])
+def test_routes_of_containers_are_there_with_a_default_model(path: str) -> None:
+    assert path in told()["paths"]
     assert path not in told(Routes())["paths"]
 
 
