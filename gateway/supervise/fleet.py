@@ -115,9 +115,9 @@ class Fleet:
             if one.is_alive
         )
 
-    def is_served(self) -> bool:
-        """Say whether somebody accepts connections."""
-        return bool(self._standing.by_slot) and not self._is_ending
+    def is_served(self, digest: str | None = None) -> bool:
+        """Say whether somebody accepts connections, and could load this digest."""
+        return self._standing.holds(digest) and not self._is_ending
 
     async def prepare(self, versions: tuple[Assigned, ...]) -> Mapping[str, str]:
         """Have every replica load versions; return reasons by digest, none where all could.

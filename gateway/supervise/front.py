@@ -14,6 +14,7 @@ from typing import Self
 import orjson
 
 from gateway.control.messages import Ask
+from gateway.errors import Rejected
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
 from gateway.supervise.exporter import Exporter
@@ -34,7 +35,7 @@ class Front:
         inventory: Inventory,
         fleet: Fleet,
         ledger: Ledger,
-        why_unready: Callable[[], str | None],
+        why_unready: Callable[[], Rejected | None],
     ) -> None:
         self._inventory = inventory
         self._fleet = fleet
@@ -51,8 +52,8 @@ class Front:
     async def __aexit__(self, *_: object) -> None:
         await self._exporter.__aexit__()
 
-    def unready(self) -> str | None:
-        """Return why nothing can be served, in a sentence; None where it can."""
+    def unready(self) -> Rejected | None:
+        """Return what says why nothing can be served; None where it can."""
         return self._why_unready()
 
     def versions(self) -> Sequence[VersionView]:

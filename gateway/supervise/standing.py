@@ -36,6 +36,10 @@ class Standing:
         self._cover()
         return True
 
+    def holds(self, digest: str | None) -> bool:
+        """Say whether anybody stands, and of them one who could load this digest."""
+        return any(digest not in replica.lacking for replica in self.by_slot.values())
+
     def lacking(self) -> Mapping[str, str]:
         """Return what is served and some replica cannot load: reasons by digest."""
         return {

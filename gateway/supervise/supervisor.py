@@ -23,7 +23,7 @@ import uvloop
 
 from gateway.config import Config, parse_model
 from gateway.control.messages import Table
-from gateway.errors import GatewayError
+from gateway.errors import Draining, GatewayError, NotReady, Rejected
 from gateway.repository.discover import RepositoryError
 from gateway.supervise.accounts import Accounts
 from gateway.supervise.cpus import available_cpus
@@ -106,17 +106,19 @@ class Supervisor:
             if await self._unless_leaving(self._start()):
                 await self._serve()
 
-    def why_unready(self) -> str | None:
-        """Return why callers should not come here, in a sentence; None where they may."""
+    def why_unready(self) -> Rejected | None:
+        """Return what tells callers not to come here; None where they may."""
         if self._leave.is_set():
-            return "this server is shutting down"
+            return Draining("this server is shutting down")
         if not self._is_up:
-            return "models are being loaded"
-        if not self._fleet.is_served():
-            return "no replica serves"
-        is_empty = not any(entry.served for entry in self._inventory.table().models.values())
-        if is_empty and self._config.repository.control != "explicit":
-            return "no model is loaded"
+            return NotReady("models are being loaded")
+        fleet, entries = self._fleet, self._inventory.table().models.values()
+        if not fleet.is_served():
+            return NotReady("no replica serves")
+        digests = [digest for entry in entries for digest in entry.served.values()]
+        may_be_empty = not digests and self._config.repository.control == "explicit"
+        if not may_be_empty and not any(map(fleet.is_served, digests)):
+            return NotReady("no model is loaded")
         return None
 
     def _settings(self) -> str:

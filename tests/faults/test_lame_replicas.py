@@ -12,7 +12,7 @@ import pytest
 from tests.faults.processes import kill_replica, wait_for_words
 from tests.faults.traffic import traffic
 from tests.operating import row, wait_until
-from tests.server import Server, infer, serving, tensor
+from tests.server import Server, get, infer, serving, tensor
 from tests.zoo import write_few
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,22 @@ def wait_until_whole(server: Server) -> None:
         lambda: row(server, "echo"),
     )
     assert row(server, "echo")["state"] == "READY"
+
+
+def test_where_nobody_can_load_anything_neither_port_is_ready(
+    server: Server, onnx: Path, tmp_path: Path
+) -> None:
+    files = (onnx, tmp_path / "models" / "patient" / "1" / "model.onnx")
+    for file in files:
+        file.write_bytes(b"garbage")
+    for slot in (0, 1):
+        kill_replica(server, slot)
+    answer = server.ask(get("/readyz"))
+    with server.admin() as admin:
+        beside = admin.get("/readyz")
+        assert "no model is loaded" in admin.get("/").text
+    assert (answer.status, answer.json["code"]) == (503, "not_ready")
+    assert (beside.status_code, beside.json()["code"]) == (503, "not_ready")
 
 
 @pytest.mark.parametrize("slot", [0, 1])

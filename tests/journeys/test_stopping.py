@@ -181,7 +181,7 @@ def check_withdrawn(server: Server) -> None:
     assert heard(server, infer("echo", X)) == {(200, "", True)}
     with server.admin() as admin:
         answer = admin.get("/readyz")
-        assert answer.status_code == 503
+        assert (answer.status_code, answer.json()["code"]) == (503, "draining")
         assert "shutting down" in answer.json()["error"]
 
 

@@ -178,6 +178,7 @@ def test_a_new_replica_that_cannot_load_what_is_served_serves_the_rest_and_tries
             lame = scene.stable.all[2]
             assert scene.taken() == [0, 1]
             assert scene.fleet.lacking() == {"aa": "replica 0 cannot load it: the file is gone"}
+            assert scene.fleet.is_served("aa")  # by the other
             assert [one.proof.digest for one in lame.prepared] == ["bb"]
             told = len(lame.tables)
             lame.refuses = {}
@@ -201,8 +202,10 @@ def test_who_lacks_something_tries_again_when_it_is_told_to() -> None:
             lame = scene.stable.all[1]
             told = len(lame.tables)
             assert await scene.fleet.mend() == {"aa": "replica 0 cannot load it: the file is gone"}
+            assert [scene.fleet.is_served(one) for one in ("aa", None)] == [False, True]
             lame.refuses = {}
             assert await scene.fleet.mend() == {}
+            assert scene.fleet.is_served("aa")
             assert [one.row for one in lame.prepared] == [1]
             assert len(lame.tables) == told + 2
 

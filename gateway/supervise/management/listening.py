@@ -23,7 +23,7 @@ from gateway.supervise.management.entrance import Entrance
 from gateway.supervise.management.guard import Guard, is_loopback
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
-from gateway.supervise.management.routes import Answers, Described
+from gateway.supervise.management.routes import Answers, Settings
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
@@ -56,16 +56,18 @@ class Listening:
 
     def __init__(
         self,
+        answers: Answers,
         reception: Reception,
         sockets: Sequence[socket.socket],
         context: ssl.SSLContext | None,
     ) -> None:
+        self._answers = answers
         self._reception = reception
         self._sockets = sockets
         self._context = context
 
     def reload(self, config: Config) -> None:
-        """Take the tokens, names and certificate of `config`, for what comes from now on.
+        """Take the tokens, names, certificate and routes of `config`, for what comes from now on.
 
         Whether there is TLS at all is settled when the port is opened.
         Raises: Unguarded; OSError, ssl.SSLError; then all stays as it was.
@@ -75,6 +77,7 @@ class Listening:
             _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)  # or half of it might stay
             _load(self._context, config)
         self._reception.guard = guard
+        self._answers.settings = _settings(config)
 
 
 class _NoInference(Ids):
@@ -120,7 +123,8 @@ async def open_management(
     """
     context = _context(config)
     ids = _NoInference()
-    reception = Reception(_answers(office, config), _guard(config, sockets), ids)
+    answers = Answers(office, _settings(config))
+    reception = Reception(answers, _guard(config, sockets), ids)
     port = Port(
         ids,
         reception,
@@ -142,7 +146,7 @@ async def open_management(
                 continue
             server = await loop.create_server(make, sock=one, backlog=BACKLOG)
             stack.callback(server.close)
-        yield Listening(reception, sockets, context)
+        yield Listening(answers, reception, sockets, context)
 
 
 async def _leave(port: Port, ended: asyncio.Event) -> None:
@@ -166,11 +170,10 @@ async def _none_left(port: Port, ended: asyncio.Event) -> None:
         await ended.wait()
 
 
-def _answers(office: Office, config: Config) -> Answers:
+def _settings(config: Config) -> Settings:
     told = config.dialects
     routes = Routes.told(told.default_model, told.predict_route, told.health_route)
-    data_port = Described(routes, is_explicit=config.repository.control == "explicit")
-    return Answers(office, config.server_name, data_port)
+    return Settings(config.server_name, routes, config.repository.control == "explicit")
 
 
 def _guard(config: Config, sockets: Sequence[socket.socket]) -> Guard:

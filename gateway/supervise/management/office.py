@@ -7,6 +7,7 @@ Never  known to a replica.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from gateway.errors import Rejected
 from gateway.types import Signature
 
 
@@ -55,8 +56,8 @@ class ReplicaView(Protocol):
 class Office(Protocol):
     """The supervisor, as the management port knows it."""
 
-    def unready(self) -> str | None:
-        """Return why nothing can be served, in a sentence; None where it can."""
+    def unready(self) -> Rejected | None:
+        """Return what says why nothing can be served; None where it can."""
 
     def versions(self) -> Sequence[VersionView]:
         """Return every known version: models by name, versions ascending."""

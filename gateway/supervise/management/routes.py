@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.errors import NotReady
 from gateway.supervise.management.bodies import read_change
 from gateway.supervise.management.guard import Caller, Role
 from gateway.supervise.management.office import Office
@@ -70,23 +69,23 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What the data port's document must know of the configuration."""
+class Settings:
+    """What is told of the configuration: the server's name, and how its data port is."""
 
+    name: str = "gateway"
     routes: Routes = V2_AND_V1
     is_explicit: bool = False
 
 
-_PLAIN = Described()
-
-
 class Answers:
-    """One method an endpoint; each answer says what is so now."""
+    """One method an endpoint; each answer says what is so now.
 
-    def __init__(self, office: Office, name: str, data_port: Described = _PLAIN) -> None:
+    Mutable state: `settings`, replaced whole when the configuration is read again.
+    """
+
+    def __init__(self, office: Office, settings: Settings) -> None:
         self._office = office
-        self._name = name
-        self._data_port = data_port
+        self.settings = settings
         self.endpoints = _table(self)
 
     @cached_property
@@ -95,12 +94,13 @@ class Answers:
         return document(self.endpoints)
 
     async def status(self, asked: Asked) -> Reply:
-        office = self._office
+        office, unready = self._office, self._office.unready()
         models, replicas = models_shown(office.versions()), replicas_shown(office.replicas())
-        return _html(status_page(self._name, office.unready(), models, replicas))
+        state = None if unready is None else str(unready)
+        return _html(status_page(self.settings.name, state, models, replicas))
 
     async def docs(self, asked: Asked) -> Reply:
-        return _html(docs_page(self._name, self.document))
+        return _html(docs_page(self.settings.name, self.document))
 
     async def openapi(self, asked: Asked) -> Reply:
         return _json(self.document)
@@ -111,10 +111,8 @@ class Answers:
             for one in self._office.versions()
             if one.is_default and one.signature is not None and one.state == "READY"
         }
-        told = data_port_document(
-            served, self._data_port.routes, is_explicit=self._data_port.is_explicit
-        )
-        return _json(told)
+        routes, is_explicit = self.settings.routes, self.settings.is_explicit
+        return _json(data_port_document(served, routes, is_explicit=is_explicit))
 
     async def metrics(self, asked: Asked) -> Reply:
         accept = asked.fields.get(b"accept", b"").decode("latin-1")
@@ -124,9 +122,9 @@ class Answers:
         return _json({"live": True})
 
     async def ready(self, asked: Asked) -> Reply:
-        reason = self._office.unready()
-        if reason is not None:
-            raise NotReady(reason)
+        unready = self._office.unready()
+        if unready is not None:
+            raise unready
         return _json({"ready": True})
 
     async def models(self, asked: Asked) -> Reply:

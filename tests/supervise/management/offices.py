@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from gateway.errors import CannotPrepare, UnknownModel, UnknownVersion
+from gateway.errors import CannotPrepare, Rejected, UnknownModel, UnknownVersion
 from gateway.types import Signature, TensorSpec
 
 
@@ -42,7 +42,7 @@ class FakeOffice:
 
     known: tuple[Version, ...] = DIGITS
     processes: tuple[Replica, ...] = (Replica(),)
-    why_unready: str | None = None
+    why_unready: Rejected | None = None
     refusal: Exception | None = None
     gate: asyncio.Event | None = None
     obeyed: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class FakeOffice:
     has_begun: asyncio.Event = field(default_factory=asyncio.Event)
     has_obeyed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def unready(self) -> str | None:
+    def unready(self) -> Rejected | None:
         return self.why_unready
 
     def versions(self) -> tuple[Version, ...]:

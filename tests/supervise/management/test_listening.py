@@ -156,6 +156,24 @@ def test_a_reload_takes_the_new_tokens() -> None:
     run(scene)
 
 
+def test_a_reload_takes_the_new_name_and_routes() -> None:
+    async def scene() -> None:
+        pages = [local("GET", path) for path in ("/", "/data-port.json")]
+        new = {
+            "server_name": "renamed",
+            "dialects": {"health_route": "/healthy", "default_model": "digits"},
+        }
+        async with opened(FakeOffice(), server_name="before") as (port, address):
+            before = b"".join([(await say(address, page))[0].body for page in pages])
+            port.reload(Config.model_validate(new))
+            after = b"".join([(await say(address, page))[0].body for page in pages])
+        words = (b"before", b"renamed", b"/healthy")
+        assert [word in before for word in words] == [True, False, False]
+        assert [word in after for word in words] == [False, True, True]
+
+    run(scene)
+
+
 # limits
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from gateway.supervise.management.guard import Guard, Role
 from gateway.supervise.management.reception import Ids, Reception
-from gateway.supervise.management.routes import Answers, Endpoint
+from gateway.supervise.management.routes import Answers, Endpoint, Settings
 from gateway.supervise.management.views import SCHEMAS
 from tests.clock import play
 from tests.supervise.management.offices import FakeOffice
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer
 
-ANSWERS = Answers(FakeOffice(), "gateway")
+ANSWERS = Answers(FakeOffice(), Settings())
 DOCUMENT: dict[str, Any] = json.loads(orjson.dumps(ANSWERS.document))
 HOST = [(b"host", b"localhost")]
 OPERATIONS = [
@@ -167,7 +167,7 @@ def test_answers_have_the_shapes_that_the_document_promises() -> None:
 
 
 def test_the_data_port_s_document_has_the_models_that_answer_by_default() -> None:
-    app = Reception(Answers(FakeOffice(), "gateway"), Guard((), ()), Ids())
+    app = Reception(Answers(FakeOffice(), Settings()), Guard((), ()), Ids())
     told = play(lambda: ask(app, "GET", b"/data-port.json", headers=HOST)).json
     assert "/v2/models/digits/infer" in told["paths"]
     assert told["components"]["schemas"]["Request.digits"]["examples"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 
 from gateway.supervise.management.page import docs_page, status_page
-from gateway.supervise.management.routes import Answers
+from gateway.supervise.management.routes import Answers, Settings
 from gateway.supervise.management.views import models_shown, replicas_shown
 from tests.supervise.management.offices import DIGITS, FakeOffice, Replica, Version
 
@@ -78,7 +78,7 @@ def test_names_and_reasons_are_text_and_never_elements() -> None:
 
 
 def test_pages_ask_nobody_else_for_anything() -> None:
-    answers = Answers(FakeOffice(), "gateway")
+    answers = Answers(FakeOffice(), Settings())
     for reader in (page(), read(docs_page("gateway", answers.document))):
         assert {"script", "img", "link", "iframe"} & set(reader.elements) == set()
         assert [target for target in reader.targets if not re.match(r"/[a-z]|/$", target)] == []
@@ -86,7 +86,7 @@ def test_pages_ask_nobody_else_for_anything() -> None:
 
 
 def test_the_docs_tell_of_every_endpoint() -> None:
-    answers = Answers(FakeOffice(), "gateway")
+    answers = Answers(FakeOffice(), Settings())
     texts = read(docs_page("gateway", answers.document)).texts
     for row in answers.endpoints:
         assert f"{row.method} {row.path}" in texts

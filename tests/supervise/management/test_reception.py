@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError
+from gateway.errors import Draining, GatewayError, NotReady, Rejected
 from gateway.supervise.management.guard import Guard, Role
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
-from gateway.supervise.management.routes import Answers, Endpoint
+from gateway.supervise.management.routes import Answers, Endpoint, Settings
 from tests.clock import play
 from tests.supervise.management.offices import DIGITS, NO_PROOF, FakeOffice, Replica, Version
 from tests.supervise.management.test_guard import TOKENS
@@ -19,11 +19,11 @@ from tests.wire.harness import Answer, turns
 
 LOAD = b"/admin/v1/models/digits/versions/1/load"
 UNLOAD = b"/admin/v1/models/digits/versions/2/unload"
-ENDPOINTS = Answers(FakeOffice(), "gateway").endpoints
+ENDPOINTS = Answers(FakeOffice(), Settings()).endpoints
 
 
 def reception(office: FakeOffice, tokens: tuple[str, ...] = ()) -> Reception:
-    return Reception(Answers(office, "gateway"), Guard(tokens, ()), Ids())
+    return Reception(Answers(office, Settings()), Guard(tokens, ()), Ids())
 
 
 def headers(token: str | None = None, **fields: str) -> list[tuple[bytes, bytes]]:
@@ -100,12 +100,13 @@ def test_metrics_come_in_the_format_that_was_asked_for() -> None:
     assert answer.headers["content-type"] == "text/plain; version=1.0.0"
 
 
-def test_readiness_is_503_with_the_reason() -> None:
-    office = FakeOffice(why_unready="no replica serves yet")
+@pytest.mark.parametrize("refusal", [NotReady, Draining])
+def test_readiness_is_503_with_the_reason(refusal: type[Rejected]) -> None:
+    office = FakeOffice(why_unready=refusal("no replica serves yet"))
     answer = get(b"/readyz", office)
-    assert (answer.status, answer.code) == (503, "not_ready")
+    assert (answer.status, answer.code) == (503, refusal.code)
     assert answer.json["error"] == "no replica serves yet"
-    assert int(answer.headers["retry-after"]) >= 1
+    assert "no replica serves yet" in get(b"/", office).body.decode()
     assert get(b"/livez", office).json == {"live": True}
     assert get(b"/readyz").json == {"ready": True}
 
