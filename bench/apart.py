@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.launch import ROOT, pinned
+from gateway.supervise.allocator import ALLOCATOR
 
-# What a supervisor gives its replicas: without it large models are freed page by page.
-ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 END_S = 60.0
 
 

@@ -17,25 +17,28 @@ from bench.launch import ROOT
 from bench.ratios import Bar, Figure, Finding, Verdict, spread, worst
 from bench.stand import Stand
 from bench.wrk import Tally
+from gateway.app.returning import AFTER_S
 
 CONNECTIONS = 64
 MEGABYTES = {"24-MB": 24, "400-MB": 400}
 SMALL = "small"
 MOST_MS = 5.0
 QUIET_S = 5  # a turn: about as long as its changes
+REST_S = AFTER_S + 5.0
 
 
 def loading(stand: Stand) -> list[Finding]:
     """No request fails, and the loop never stands still for long, whatever is loaded."""
     turns = stand.effort.turns
     words = [str(build(stand)), "--turns", str(turns), "--quiet", str(QUIET_S * turns)]
+    words += ["--rest", str(REST_S)]
     with apart("bench.stalls", words, stand.server_cpu) as replica:
         port = replica.hear()["port"]
         with stand.traffic(port, CONNECTIONS) as traffic:
             replica.go_on()
             seen = replica.hear()
             tally = traffic.end()
-    return judge(seen["quiet"], seen["changes"], tally)
+    return [*judge(seen["quiet"], seen["changes"], tally), returned(seen["rest"])]
 
 
 def build(stand: Stand) -> Path:
@@ -79,6 +82,16 @@ def judge(
         beside = f"without changes {without.median:.2f} ms, in {len(quiet)} s"
         found.append(Figure(f"the longest stall of all, {name}", among, "ms", beside))
     return [*found, *(_told(*kind, seen) for kind, seen in kinds.items())]
+
+
+def returned(rest: Mapping[str, float]) -> Figure:
+    """What stays resident when models have gone, and the stall of giving the rest back."""
+    seen = spread([rest["after_bytes"] / 1e6])
+    note = (
+        f"from {rest['before_bytes'] / 1e6:.0f} MB, {AFTER_S:g} s after the last change; "
+        f"stalls until then {rest['net_s'] * 1e3:.2f} ms net, {rest['raw_s'] * 1e3:.2f} ms raw"
+    )
+    return Figure("resident when memory was given back", seen, "MB", note)
 
 
 def _told(model: str, act: str, seen: Sequence[Mapping[str, Any]]) -> Figure:

@@ -1,12 +1,14 @@
 """A replica whose models come and go, and how long its event loop stands still meanwhile.
 
-`python -m bench.stalls MODELS --turns N --quiet N` opens the rooms of a replica, serves
+`python -m bench.stalls MODELS --turns N --quiet N --rest S` opens the rooms of a replica, serves
 `digits` on a free port and prints {"port": ...}. After a line on its standard input it prints
 one object, and after another it ends:
 
     quiet     stalls of so many windows of a second in which nothing is done
     changes   for each load, reload and unload of every other model in MODELS: which, how
               long it took, and the longest stall of the loop from its start to its end
+    rest      the longest stall of so many seconds after the last, in which the replica gives
+              back what models left, and its resident bytes before and after
 
 It is all that a replica is but the process around it: what a supervisor says comes as
 calls of the catalog. Versions are proved by a child, as a supervisor has it done.
@@ -15,11 +17,12 @@ calls of the catalog. Versions are proved by a child, as a supervisor has it don
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -41,6 +44,14 @@ QUIET_S = 1.0
 SETTLE_S = 0.5  # a session is let go of after its version is closed, by another thread
 MOST_S = 540.0
 SERVED = "digits"
+
+
+class Plan(NamedTuple):
+    """How often each change is made, and how long nothing is done before and after."""
+
+    turns: int
+    quiet: int
+    rest_s: float
 
 
 class Holder:
@@ -96,17 +107,17 @@ async def prove_all(config: Config) -> dict[str, Proof]:
         }
 
 
-async def watch(holder: Holder, models: list[str], turns: int, quiet: int) -> dict[str, Any]:
+async def watch(holder: Holder, models: list[str], plan: Plan) -> dict[str, Any]:
     """Have each model come, come anew and go, and see how the loop bears it."""
     ticker = Ticker()
     still = []
-    for _ in range(quiet):
+    for _ in range(plan.quiet):
         ticker.take()
         await asyncio.sleep(QUIET_S)
         still.append(ticker.take()._asdict())
     acts = {"load": holder.load, "reload": holder.load, "unload": holder.unload}
     changes = []
-    for _ in range(turns):
+    for _ in range(plan.turns):
         for model in models:
             for name, act in acts.items():
                 ticker.take()
@@ -116,10 +127,18 @@ async def watch(holder: Holder, models: list[str], turns: int, quiet: int) -> di
                 await asyncio.sleep(SETTLE_S)
                 seen = ticker.take()
                 changes.append({"model": model, "act": name, "took_s": took_s, **seen._asdict()})
-    return {"quiet": still, "changes": changes}
+    before = _resident_bytes()
+    await asyncio.sleep(plan.rest_s)
+    rest = {"before_bytes": before, "after_bytes": _resident_bytes(), **ticker.take()._asdict()}
+    return {"quiet": still, "changes": changes, "rest": rest}
 
 
-async def measure(models: Path, turns: int, quiet: int, say: Callable[[object], None]) -> None:
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def measure(models: Path, plan: Plan, say: Callable[[object], None]) -> None:
     """Serve `digits`, say where, wait for the word, and say what was seen."""
     config = load(None, {}, {"models": str(models), "drain_timeout_s": 1.0})
     proofs = await prove_all(config)
@@ -141,7 +160,7 @@ async def measure(models: Path, turns: int, quiet: int, say: Callable[[object], 
         say({"port": slots[0].getsockname()[1]})
         await asyncio.to_thread(sys.stdin.readline)
         async with asyncio.timeout(MOST_S):
-            say(await watch(holder, sorted(set(proofs) - {SERVED}), turns, quiet))
+            say(await watch(holder, sorted(set(proofs) - {SERVED}), plan))
         await asyncio.to_thread(sys.stdin.readline)  # until then it is under load
         server.drain()
         await serving
@@ -153,12 +172,14 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--quiet", type=int, default=5)
+    parser.add_argument("--rest", type=float, default=0.0)
     given = parser.parse_args()
+    plan = Plan(given.turns, given.quiet, given.rest)
 
     def say(message: object) -> None:
         print(json.dumps(message), flush=True)
 
-    uvloop.run(measure(given.models, given.turns, given.quiet, say))
+    uvloop.run(measure(given.models, plan, say))
 
 
 if __name__ == "__main__":

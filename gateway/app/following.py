@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from gateway.app.asking import RemoteDesk
 from gateway.app.catalog import Catalog
+from gateway.app.returning import give_back
 from gateway.app.serving import Server
 from gateway.control.channel import Broken, Channel
 from gateway.control.messages import (
@@ -141,8 +142,9 @@ def settle_memory() -> None:
 
     Only once, before the first connection: a collection of everything takes a tenth of a
     second, and what is loaded later is little to look at, but must be collectable when it
-    is unloaded.
+    is unloaded. What loading left goes back to the system then.
     """
     gc.collect()
+    give_back()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

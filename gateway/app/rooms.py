@@ -20,6 +20,7 @@ from gateway.app.desk import LocalDesk
 from gateway.app.loader import Loader
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
+from gateway.app.returning import Returning
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.control.messages import Assigned, Entry, Table
@@ -104,17 +105,24 @@ async def open_rooms(
     flow = Flow({}, {})
     routes = routes_of(config)
     loader = Loader()
+    returning = Returning(loader.run)
 
     async def open_one(assigned: Assigned) -> Opened:
-        loaded = await loader.run(partial(load, assigned.proof))
+        try:
+            loaded = await loader.run(partial(load, assigned.proof))
+        finally:
+            returning.later()
         return await open_version(loaded, config, Record(memory.row(assigned.row)), record.moved)
 
+    def retired(rows: tuple[int, ...]) -> None:
+        returning.later()
+        on_retired(rows)
+
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(returning)
         unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
         intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
-        catalog = await stack.enter_async_context(
-            Catalog((flow, intake), open_one, drain, on_retired)
-        )
+        catalog = await stack.enter_async_context(Catalog((flow, intake), open_one, drain, retired))
         is_explicit = config.repository.control == "explicit"
         metadata = Metadata(
             flow,

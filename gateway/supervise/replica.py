@@ -46,10 +46,8 @@ from gateway.control.messages import (
 )
 from gateway.observe.layout import HEARTBEAT_NS
 from gateway.observe.memory import Memory
+from gateway.supervise.allocator import ALLOCATOR
 
-# Without huge pages glibc gives a large model's memory back page by page, while the thread
-# that unloads it holds the interpreter: 10 to 20 ms for 400 MB, instead of 2 to 3.
-_ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 Key = tuple[str, int]  # what is awaited: the kind of an answer, and its number
 
 
@@ -285,7 +283,7 @@ def _execute(
             "--slots", ",".join(map(str, numbers)),
         ],
         stdin=subprocess.DEVNULL,
-        env=_ALLOCATOR | os.environ,
+        env=ALLOCATOR | os.environ,
         pass_fds=(control.fileno(), memory.fd, *numbers),
         process_group=0,
     )  # fmt: skip

@@ -1,11 +1,6 @@
 import pytest
 
-from bench.apart import ALLOCATOR, ApartFailed, apart, told
-from gateway.supervise import replica
-
-
-def test_a_measurement_apart_runs_under_the_allocator_of_a_replica() -> None:
-    assert vars(replica)["_ALLOCATOR"] == ALLOCATOR
+from bench.apart import ApartFailed, apart, told
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bench.loading import MEGABYTES, SMALL, judge
+from bench.loading import MEGABYTES, SMALL, judge, returned
 from bench.ratios import Figure, Verdict
 from bench.wrk import Tally
 
@@ -66,3 +66,11 @@ def test_every_change_of_every_size_is_told_with_its_stalls() -> None:
     assert small.seen.median == 0.6
     assert "4.00 ms net (4.00 at most), 8.00 ms raw" in small.note
     assert len(figures) == 2 + 3 * (1 + len(MEGABYTES))
+
+
+def test_what_is_given_back_is_told_with_its_stall() -> None:
+    rest = {"before_bytes": 1.5e9, "after_bytes": 0.1e9, "net_s": 0.002, "raw_s": 0.003}
+    figure = returned(rest)
+    assert (figure.seen.median, figure.unit) == (100.0, "MB")
+    assert "from 1500 MB" in figure.note
+    assert "2.00 ms net, 3.00 ms raw" in figure.note

@@ -12,7 +12,9 @@ DIGITS = Path(__file__).parents[2] / "models" / "digits" / "1"
 def test_models_come_and_go_in_a_real_replica(tmp_path: Path) -> None:
     for name in ("digits", "small"):
         shutil.copytree(DIGITS, tmp_path / name / "1")
-    with apart("bench.stalls", [str(tmp_path), "--turns", "1", "--quiet", "0"], None) as replica:
+    with apart(
+        "bench.stalls", [str(tmp_path), "--turns", "1", "--quiet", "0", "--rest", "0.1"], None
+    ) as replica:
         assert replica.hear()["port"] > 0
         replica.go_on()
         seen = replica.hear()
@@ -22,4 +24,5 @@ def test_models_come_and_go_in_a_real_replica(tmp_path: Path) -> None:
         ("small", "reload"),
         ("small", "unload"),
     ]
+    assert seen["rest"]["before_bytes"] > seen["rest"]["after_bytes"] / 2 > 0
     assert all(0 <= one["net_s"] <= one["raw_s"] for one in seen["changes"])
