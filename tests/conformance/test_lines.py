@@ -343,9 +343,9 @@ REPLIES = [
 
 _NO_FLAGS: tuple[object, ...] = (1, "true", None, [])
 REPOSITORY = [
-    refused("S", "statistics of nobody", get("/v2/models/nobody/stats"),
+    refused("S1", "statistics of nobody", get("/v2/models/nobody/stats"),
             "requested model 'nobody' is not available", status=404),
-    refused("S", "of an unknown version", get("/v2/models/echo/versions/9/stats"),
+    refused("S1", "of an unknown version", get("/v2/models/echo/versions/9/stats"),
             "requested model version is not available for model 'echo'", status=404),
     Line("S1", "every version has a row", get("/v2/models/stats"), 200,
          lambda answer: len(answer.json["model_stats"]) > 15),

@@ -77,7 +77,7 @@ class Listening:
             _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)  # or half of it might stay
             _load(self._context, config)
         self._reception.guard = guard
-        self._answers.settings = _settings(config)
+        self._answers.settings = _settings(config, self._sockets)
 
 
 class _NoInference(Ids):
@@ -123,7 +123,7 @@ async def open_management(
     """
     context = _context(config)
     ids = _NoInference()
-    answers = Answers(office, _settings(config))
+    answers = Answers(office, _settings(config, sockets))
     reception = Reception(answers, _guard(config, sockets), ids)
     port = Port(
         ids,
@@ -170,10 +170,22 @@ async def _none_left(port: Port, ended: asyncio.Event) -> None:
         await ended.wait()
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, sockets: Sequence[socket.socket]) -> Settings:
     told = config.dialects
-    routes = Routes.told(told.default_model, told.predict_route, told.health_route)
-    return Settings(config.server_name, routes, config.repository.control == "explicit")
+    own_port = sockets[0].getsockname()[1]
+    return Settings(
+        config.server_name,
+        _url(config.admin_host, own_port, is_tls=config.admin_tls.certfile is not None),
+        _url(config.host, config.port, is_tls=config.tls.certfile is not None),
+        Routes.told(told.default_model, told.predict_route, told.health_route),
+        config.repository.control == "explicit",
+    )
+
+
+def _url(host: str, port: int, *, is_tls: bool) -> str:
+    """Return how somebody on this machine reaches a port; 0, which is any, is shown as it is."""
+    name = "127.0.0.1" if host in _WILDCARDS else f"[{host}]" if ":" in host else host
+    return f"{'https' if is_tls else 'http'}://{name}:{port}"
 
 
 def _guard(config: Config, sockets: Sequence[socket.socket]) -> Guard:

@@ -6,9 +6,12 @@ Never  trusts a text: names and reasons come from disks and clients, so all is e
        and no page asks for a script, a font or an image.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from gateway import __version__
 
@@ -81,39 +84,59 @@ def status_page(
     )
 
 
-def docs_page(name: str, document: Mapping[str, Any]) -> str:
-    """Return an OpenAPI document for people."""
-    told = document["info"]
-    parts = [
-        f"<h1>{_safe(told['title'])} {_safe(told['version'])}</h1>",
-        f"<p>{_safe(told['description'])}</p>",
-        '<p><a href="/">Status</a> · <a href="/openapi.json">OpenAPI</a></p>',
-    ]
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            parts += _operation(method.upper(), path, operation, document)
+class PortDocument(NamedTuple):
+    """One port, as its OpenAPI document tells it; `source` is where that is to be had."""
+
+    url: str
+    source: str
+    document: Mapping[str, Any]
+
+
+def docs_page(name: str, ports: Sequence[PortDocument]) -> str:
+    """Return the OpenAPI documents of all ports for people."""
+    parts = []
+    for port in ports:
+        told = port.document["info"]
+        parts += [
+            f"<h1>{_safe(told['title'])} {_safe(told['version'])}</h1>",
+            f"<p>{_safe(told['description'])}</p>",
+            f'<p><a href="/">Status</a> · <a href="{port.source}">OpenAPI</a></p>',
+        ]
+        for path, operations in port.document["paths"].items():
+            for method in operations:
+                if method != "parameters":
+                    parts += _operation(port, method, path)
     return _page(f"{name}: endpoints", "", *parts)
 
 
-def _operation(
-    method: str, path: str, operation: Mapping[str, Any], document: Mapping[str, Any]
-) -> list[str]:
-    known = document["components"]["responses"]
+def _operation(port: PortDocument, method: str, path: str) -> list[str]:
+    operation, shared = port.document["paths"][path][method], port.document["components"]
     answers = []
     for status, answer in operation["responses"].items():
-        about = known[status] if "$ref" in answer else answer
+        about = shared["responses"][status] if "$ref" in answer else answer
         for kind, content in about["content"].items():
-            shape = content["schema"].get("$ref", "").rpartition("/")[2]
-            answers.append((status, about["description"], kind, shape))
-    command = f"curl http://127.0.0.1:8081{path}"
-    if method == "POST":
-        command += " -H 'content-type: application/json' -d '{}'"
+            answers.append((status, about["description"], kind, _shape(content)))
+    command = f"curl {port.url}{path}"
+    if method == "post":
+        content = operation["requestBody"]["content"]["application/json"]
+        command += " -H 'content-type: application/json' -d " + _example(shared, content)
     return [
-        f"<h2><code>{_safe(method)} {_safe(path)}</code></h2>",
+        f"<h2><code>{method.upper()} {_safe(path)}</code></h2>",
         f"<p>{_safe(operation['summary'])}. {_safe(operation.get('description', 'No token.'))}</p>",
         f"<pre>{_safe(command)}</pre>",
         _table(("Status", "Meaning", "Content", "Shape"), answers),
     ]
+
+
+def _shape(content: Mapping[str, Any]) -> str:
+    """Return what the schema of some content is called, nothing where it has no name."""
+    return str(content["schema"].get("$ref", "")).rpartition("/")[2]
+
+
+def _example(shared: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """Return a body that fits, as a word of the shell."""
+    examples = shared["schemas"][_shape(content)].get("examples", ({},))
+    return shlex.quote(orjson.dumps(examples[0]).decode())
 
 
 class _State(str):

@@ -16,7 +16,7 @@ from gateway.supervise.management.bodies import read_change
 from gateway.supervise.management.guard import Caller, Role
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.openapi import document
-from gateway.supervise.management.page import docs_page, status_page
+from gateway.supervise.management.page import PortDocument, docs_page, status_page
 from gateway.supervise.management.views import model_shown, models_shown, replicas_shown
 from gateway.wire.openapi import document as data_port_document
 from gateway.wire.paths import V2_AND_V1, Routes
@@ -70,9 +70,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is told of the configuration: the server's name, and how its data port is."""
+    """What is told of the configuration: names, and how the data port is.
+
+    The URLs are for a person on this machine, to be copied.
+    """
 
     name: str = "gateway"
+    admin_url: str = "http://127.0.0.1:8081"
+    data_url: str = "http://127.0.0.1:8080"
     routes: Routes = V2_AND_V1
     is_explicit: bool = False
 
@@ -100,19 +105,27 @@ class Answers:
         return _html(status_page(self.settings.name, state, models, replicas))
 
     async def docs(self, asked: Asked) -> Reply:
-        return _html(docs_page(self.settings.name, self.document))
+        settings = self.settings
+        ports = (
+            PortDocument(settings.data_url, "/data-port.json", self._data_port_document()),
+            PortDocument(settings.admin_url, "/openapi.json", self.document),
+        )
+        return _html(docs_page(settings.name, ports))
 
     async def openapi(self, asked: Asked) -> Reply:
         return _json(self.document)
 
     async def data_port(self, asked: Asked) -> Reply:
+        return _json(self._data_port_document())
+
+    def _data_port_document(self) -> dict[str, object]:
         served = {
             one.model: one.signature
             for one in self._office.versions()
             if one.is_default and one.signature is not None and one.state == "READY"
         }
         routes, is_explicit = self.settings.routes, self.settings.is_explicit
-        return _json(data_port_document(served, routes, is_explicit=is_explicit))
+        return data_port_document(served, routes, is_explicit=is_explicit)
 
     async def metrics(self, asked: Asked) -> Reply:
         accept = asked.fields.get(b"accept", b"").decode("latin-1")
@@ -173,7 +186,7 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
     lives, serves = "Whether the supervisor lives", "Whether it can serve"
     return (
         Endpoint("GET", "/", see, "The status page", at.status, (HTML,)),
-        Endpoint("GET", "/docs", see, "This document, to be read", at.docs, (HTML,)),
+        Endpoint("GET", "/docs", see, "The endpoints of both ports, to be read", at.docs, (HTML,)),
         Endpoint("GET", "/openapi.json", see, "This document", at.openapi, schema="Document"),
         Endpoint("GET", "/data-port.json", see, data_port, at.data_port, schema="Document"),
         Endpoint("GET", "/metrics", None, metrics, at.metrics, METRICS),

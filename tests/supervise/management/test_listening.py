@@ -156,6 +156,20 @@ def test_a_reload_takes_the_new_tokens() -> None:
     run(scene)
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("name", "name")]
+)
+def test_the_docs_say_how_both_ports_are_reached_from_here(host: str, shown: str) -> None:
+    async def scene() -> None:
+        async with opened(FakeOffice(), host=host, port=8090) as (_, address):
+            (answer,) = await say(address, local("GET", "/docs"))
+            text = answer.body.decode()
+            assert f"curl http://{shown}:8090/v2/models/digits/infer " in text
+            assert f"curl http://127.0.0.1:{address[1]}/admin/v1/models<" in text
+
+    run(scene)
+
+
 def test_a_reload_takes_the_new_name_and_routes() -> None:
     async def scene() -> None:
         pages = [local("GET", path) for path in ("/", "/data-port.json")]

@@ -1,14 +1,19 @@
 """Pages: whole in themselves, and deaf to what a name says."""
 
+import asyncio
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from gateway.supervise.management.page import docs_page, status_page
-from gateway.supervise.management.routes import Answers, Settings
+from gateway.supervise.management.page import status_page
+from gateway.supervise.management.routes import Answers, Asked, Settings
 from gateway.supervise.management.views import models_shown, replicas_shown
-from tests.supervise.management.offices import DIGITS, FakeOffice, Replica, Version
+from gateway.wire.paths import Routes
+from tests.supervise.management.offices import DIGITS, SIGNATURE, FakeOffice, Replica, Version
 
+PLAIN = Settings()
 EVIL = "<script>alert(1)</script>"
 
 
@@ -77,17 +82,40 @@ def test_names_and_reasons_are_text_and_never_elements() -> None:
     assert EVIL in evil.texts
 
 
+def docs(versions: tuple[Version, ...] = DIGITS, settings: Settings = PLAIN) -> Reader:
+    answers = Answers(FakeOffice(versions), settings)
+    reply = asyncio.run(answers.docs(Asked(None, {}, {}, b"")))
+    return read(reply.body.decode())
+
+
 def test_pages_ask_nobody_else_for_anything() -> None:
-    answers = Answers(FakeOffice(), Settings())
-    for reader in (page(), read(docs_page("gateway", answers.document))):
+    for reader in (page(), docs()):
         assert {"script", "img", "link", "iframe"} & set(reader.elements) == set()
         assert [target for target in reader.targets if not re.match(r"/[a-z]|/$", target)] == []
         assert not any("url(" in text or "@import" in text for text in reader.texts)
 
 
 def test_the_docs_tell_of_every_endpoint() -> None:
-    answers = Answers(FakeOffice(), Settings())
-    texts = read(docs_page("gateway", answers.document)).texts
-    for row in answers.endpoints:
+    texts = docs().texts
+    for row in Answers(FakeOffice(), PLAIN).endpoints:
         assert f"{row.method} {row.path}" in texts
         assert any(text.startswith(row.about) for text in texts), row.about
+
+
+def test_the_docs_tell_of_the_data_port_with_an_example_for_each_model() -> None:
+    port = Settings(data_url="https://gateway:8443", routes=Routes.told("digits", "/ask", None))
+    texts = docs(settings=port).texts
+    for path in ("POST /v2/models/{model}/infer", "GET /v2/models", "POST /ask"):
+        assert path in texts
+    (command,) = (one for one in texts if one.startswith("curl") and "models/digits/infer" in one)
+    words = shlex.split(command)
+    assert words[:2] == ["curl", "https://gateway:8443/v2/models/digits/infer"]
+    (tensor,) = json.loads(words[-1])["inputs"]
+    assert (tensor["name"], tensor["datatype"]) == ("x", "FP32")
+
+
+def test_a_name_is_text_in_the_docs_too() -> None:
+    version = Version(EVIL, "1", is_default=True, signature=SIGNATURE)
+    reader = docs((version,), Settings(name=EVIL, data_url=EVIL))
+    assert "script" not in reader.elements
+    assert any(EVIL in text for text in reader.texts)
