@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.launch import ROOT, pinned
-from gateway.supervise.allocator import ALLOCATOR
+from gateway.supervise.allocator import with_tunables
 
 END_S = 60.0
 
@@ -54,7 +54,7 @@ def apart(module: str, words: Sequence[str], cpu: int | None) -> Iterator[Apart]
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=ALLOCATOR | os.environ,
+        env=with_tunables(os.environ),
     ) as process:
         try:
             yield Apart(module, process)

@@ -17,14 +17,14 @@ from bench.launch import ROOT
 from bench.ratios import Bar, Figure, Finding, Verdict, spread, worst
 from bench.stand import Stand
 from bench.wrk import Tally
-from gateway.app.returning import AFTER_S
+from gateway.app.returning import EVERY_S
 
 CONNECTIONS = 64
 MEGABYTES = {"24-MB": 24, "400-MB": 400}
 SMALL = "small"
 MOST_MS = 5.0
 QUIET_S = 5  # a turn: about as long as its changes
-REST_S = AFTER_S + 5.0
+REST_S = 2 * EVERY_S + 5  # it looks for what to give back, and must find no change
 
 
 def loading(stand: Stand) -> list[Finding]:
@@ -88,7 +88,7 @@ def returned(rest: Mapping[str, float]) -> Figure:
     """What stays resident when models have gone, and the stall of giving the rest back."""
     seen = spread([rest["after_bytes"] / 1e6])
     note = (
-        f"from {rest['before_bytes'] / 1e6:.0f} MB, {AFTER_S:g} s after the last change; "
+        f"from {rest['before_bytes'] / 1e6:.0f} MB, {REST_S:g} s after the last change; "
         f"stalls until then {rest['net_s'] * 1e3:.2f} ms net, {rest['raw_s'] * 1e3:.2f} ms raw"
     )
     return Figure("resident when memory was given back", seen, "MB", note)

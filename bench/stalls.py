@@ -1,8 +1,8 @@
 """A replica whose models come and go, and how long its event loop stands still meanwhile.
 
-`python -m bench.stalls MODELS --turns N --quiet N --rest S` opens the rooms of a replica, serves
-`digits` on a free port and prints {"port": ...}. After a line on its standard input it prints
-one object, and after another it ends:
+`python -m bench.stalls MODELS --turns N --quiet N --rest S --every S` opens the rooms of a
+replica, serves `digits` on a free port and prints {"port": ...}. After a line on its standard
+input it prints one object, and after another it ends:
 
     quiet     stalls of so many windows of a second in which nothing is done
     changes   for each load, reload and unload of every other model in MODELS: which, how
@@ -17,7 +17,6 @@ calls of the catalog. Versions are proved by a child, as a supervisor has it don
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from bench.ticker import Ticker
 from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
 from gateway.app.following import settle_memory
+from gateway.app.returning import EVERY_S, resident_bytes
 from gateway.app.rooms import open_rooms
 from gateway.app.serving import Server, settings_of
 from gateway.config import Config, load, parse_model
@@ -52,6 +52,7 @@ class Plan(NamedTuple):
     turns: int
     quiet: int
     rest_s: float
+    every_s: float  # how often the replica looks for memory to give back
 
 
 class Holder:
@@ -127,15 +128,10 @@ async def watch(holder: Holder, models: list[str], plan: Plan) -> dict[str, Any]
                 await asyncio.sleep(SETTLE_S)
                 seen = ticker.take()
                 changes.append({"model": model, "act": name, "took_s": took_s, **seen._asdict()})
-    before = _resident_bytes()
+    before = resident_bytes()
     await asyncio.sleep(plan.rest_s)
-    rest = {"before_bytes": before, "after_bytes": _resident_bytes(), **ticker.take()._asdict()}
+    rest = {"before_bytes": before, "after_bytes": resident_bytes(), **ticker.take()._asdict()}
     return {"quiet": still, "changes": changes, "rest": rest}
-
-
-def _resident_bytes() -> int:
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def measure(models: Path, plan: Plan, say: Callable[[object], None]) -> None:
@@ -148,6 +144,7 @@ async def measure(models: Path, plan: Plan, say: Callable[[object], None]) -> No
         memory,
         holder.hear_retired,
         lambda flow, catalog: LocalDesk(flow, catalog.served, memory),
+        plan.every_s,
     ) as replica:
         holder.catalog = replica.catalog
         await holder.load(SERVED)
@@ -173,8 +170,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--quiet", type=int, default=5)
     parser.add_argument("--rest", type=float, default=0.0)
+    parser.add_argument("--every", type=float, default=EVERY_S)
     given = parser.parse_args()
-    plan = Plan(given.turns, given.quiet, given.rest)
+    plan = Plan(given.turns, given.quiet, given.rest, given.every)
 
     def say(message: object) -> None:
         print(json.dumps(message), flush=True)

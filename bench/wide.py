@@ -5,6 +5,7 @@ process of its own, because making hundreds of megabytes leaves its traces in me
 """
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 17, 8
-LAYER_WIDTHS = {100: 1024}  # up to so many megabytes; beyond, layers of 2048
-WIDEST = 2048
+SMALL_MEGABYTES, SMALL_WIDTH = 100, 1024  # up to so many megabytes
+WIDTH, HIDDEN = 2048, 16_384  # beyond: two layers of 134 MB, as embeddings are, then others
 SETTINGS = """\
 [batching]
 max_batch_size = 8
@@ -24,14 +25,14 @@ executor = "thread"
 
 
 def wide(megabytes: int) -> onnx.ModelProto:
-    """Square layers with Relu between them, about so many megabytes of weights."""
-    width = next((one for most, one in LAYER_WIDTHS.items() if megabytes <= most), WIDEST)
-    depth = max(1, round(megabytes * 1e6 / (4 * width * width)))
+    """Layers with Relu between them, about so many megabytes of weights."""
+    widths = _widths(megabytes)
+    width, depth = widths[0], len(widths) - 1
     dice = np.random.default_rng(7)
     nodes, weights, value = [], [], "x"
-    for layer in range(depth):
+    for layer, shape in enumerate(pairwise(widths)):
         # of a variance that keeps activations as large as they are, whatever the depth
-        drawn = dice.standard_normal((width, width), np.float32) * np.float32((2 / width) ** 0.5)
+        drawn = dice.standard_normal(shape, np.float32) * np.float32((2 / shape[0]) ** 0.5)
         weights.append(numpy_helper.from_array(drawn, f"weights{layer}"))
         nodes.append(helper.make_node("MatMul", [value, f"weights{layer}"], [f"sum{layer}"]))
         value = "y" if layer == depth - 1 else f"active{layer}"
@@ -45,6 +46,16 @@ def wide(megabytes: int) -> onnx.ModelProto:
     )
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+
+
+def _widths(megabytes: int) -> list[int]:
+    """Return the widths between layers, the first as the last."""
+    width = SMALL_WIDTH if megabytes <= SMALL_MEGABYTES else WIDTH
+    layers = max(1, round(megabytes * 1e6 / (4 * width * width)))
+    if width == SMALL_WIDTH:
+        return [width] * (layers + 1)
+    large = HIDDEN // WIDTH  # layers that one of the large ones is as large as
+    return [WIDTH, HIDDEN] + [WIDTH] * max(1, layers - 2 * large + 1)
 
 
 def write(folder: Path, name: str, megabytes: int) -> None:

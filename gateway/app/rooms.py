@@ -20,7 +20,7 @@ from gateway.app.desk import LocalDesk
 from gateway.app.loader import Loader
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
-from gateway.app.returning import Returning
+from gateway.app.returning import EVERY_S, Returning
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.control.messages import Assigned, Entry, Table
@@ -95,6 +95,7 @@ async def open_rooms(
     memory: Memory,
     on_retired: Callable[[tuple[int, ...]], None],
     desk_of: Callable[[Flow, Catalog], Desk],
+    returns_every_s: float = EVERY_S,
 ) -> AsyncIterator[Replica]:
     """Make a replica that serves nothing yet; answer what it accepted when the block is left.
 
@@ -105,17 +106,15 @@ async def open_rooms(
     flow = Flow({}, {})
     routes = routes_of(config)
     loader = Loader()
-    returning = Returning(loader.run)
+    returning = Returning(loader.run, returns_every_s)
 
     async def open_one(assigned: Assigned) -> Opened:
-        try:
+        with returning.loading():
             loaded = await loader.run(partial(load, assigned.proof))
-        finally:
-            returning.later()
         return await open_version(loaded, config, Record(memory.row(assigned.row)), record.moved)
 
     def retired(rows: tuple[int, ...]) -> None:
-        returning.later()
+        returning.changed()
         on_retired(rows)
 
     async with AsyncExitStack() as stack:

@@ -1,18 +1,31 @@
 """Allocator: what replicas' memory allocator is told, by their environment.
 
-Job    the one place of glibc's tunables; whoever sets GLIBC_TUNABLES himself is obeyed.
+Job    the one place of glibc's tunables; what GLIBC_TUNABLES says already is obeyed.
 Never  changes this process's own.
 
 A model is freed while its thread holds the interpreter, so a free must give nothing back:
 that takes 3 to 10 ms for 400 MB, and app/returning.py does it later, without the interpreter.
 
-    hugetlb=1         asks for huge pages: 2 MiB are fetched, and given back, as one
+    hugetlb=1         asks for huge pages: 2 MiB are fetched, and given back, as one. Where
+                      the system grants none, giving back holds the allocator's lock for long
+                      (26 ms for 384 MB)
     arena_max=1       the loader's thread allocates where those are asked for: only there
-    mmap_threshold    as high as it can be: what is mapped by itself is unmapped by its free
-    trim_threshold    frees do not trim, unless 4 GiB are free at the end
+    mmap_threshold    what is mapped by itself is unmapped by its free: below 1 GiB, nothing
+    trim_threshold    frees do not trim, whatever is free at the end
 """
 
-ALLOCATOR = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-    ":glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
-}
+from collections.abc import Mapping
+
+_NAME = "GLIBC_TUNABLES"
+_TUNABLES = (
+    "glibc.malloc.hugetlb=1",
+    "glibc.malloc.arena_max=1",
+    f"glibc.malloc.mmap_threshold={1 << 30}",
+    f"glibc.malloc.trim_threshold={1 << 40}",
+)
+
+
+def with_tunables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a process that loads models; of two values the last counts."""
+    theirs = [environ[_NAME]] if environ.get(_NAME) else []
+    return {**environ, _NAME: ":".join([*_TUNABLES, *theirs])}

@@ -46,7 +46,7 @@ from gateway.control.messages import (
 )
 from gateway.observe.layout import HEARTBEAT_NS
 from gateway.observe.memory import Memory
-from gateway.supervise.allocator import ALLOCATOR
+from gateway.supervise.allocator import with_tunables
 
 Key = tuple[str, int]  # what is awaited: the kind of an answer, and its number
 
@@ -283,7 +283,7 @@ def _execute(
             "--slots", ",".join(map(str, numbers)),
         ],
         stdin=subprocess.DEVNULL,
-        env=ALLOCATOR | os.environ,
+        env=with_tunables(os.environ),
         pass_fds=(control.fileno(), memory.fd, *numbers),
         process_group=0,
     )  # fmt: skip

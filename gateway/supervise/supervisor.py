@@ -116,8 +116,8 @@ class Supervisor:
         if not fleet.is_served():
             return NotReady("no replica serves")
         digests = [digest for entry in entries for digest in entry.served.values()]
-        may_be_empty = not digests and self._config.repository.control == "explicit"
-        if not may_be_empty and not any(map(fleet.is_served, digests)):
+        needs_a_model = self._config.repository.control != "explicit"
+        if needs_a_model and not any(map(fleet.is_served, digests)):
             return NotReady("no model is loaded")
         return None
 

@@ -1,48 +1,31 @@
-"""Returning: in virtual time when it is done; in a process of its own what it does."""
+"""Returning: when memory is given back, in virtual time; see test_allocator.py for what is."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
+import logging
 from collections.abc import Callable
 
 import pytest
 
 from gateway.app.returning import Returning, give_back
-from gateway.supervise.allocator import ALLOCATOR
 from tests.clock import play
 
-WATCHDOG_S = 60.0
-AFTER_S = 30.0
-MIB = 1 << 20
-# Pieces as large as weights are, between small ones that stay.
-LEAVINGS = f"""
-import json
-from pathlib import Path
-from gateway.app.returning import give_back
-
-def mebibytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / {MIB}
-
-seen, kept, pieces = [mebibytes()], [], []
-for _ in range(16):
-    pieces.append(bytearray(b"x") * (16 * {MIB}))
-    kept.append(bytearray(b"x") * 4096)
-pieces.clear()
-seen.append(mebibytes())
-give_back()
-print(json.dumps([*seen, mebibytes()]))
-"""
+EVERY_S = 30.0
+MB = 1_000_000
+FULL = 500 * MB
 
 
-class Thread:
-    """Says when it was asked to give memory back; takes as long as it is told to."""
+class Machine:
+    """A loader's thread, and what is resident: 100 MB when all was given back."""
 
-    def __init__(self, takes_s: float = 0.0) -> None:
+    def __init__(self, takes_s: float = 0.0, error: Exception | None = None) -> None:
+        self.bytes = 100 * MB
         self.asked_at: list[float] = []
         self.cancelled = 0
         self._takes_s = takes_s
+        self._error = error
+
+    def resident(self) -> int:
+        return self.bytes
 
     async def run(self, job: Callable[[], None]) -> None:
         assert job is give_back
@@ -52,59 +35,93 @@ class Thread:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        if self._error is not None:
+            raise self._error
+        self.bytes = 100 * MB
+
+    def fill(self) -> None:
+        self.bytes = FULL
 
 
-def asked_at(thread: Thread, *laters_s: float, lasts_s: float = 1000.0) -> list[float]:
-    """When the thread is asked, by when something came or went."""
+def asked_at(
+    machine: Machine,
+    *acts: tuple[float, Callable[[Machine, Returning], None]],
+    lasts_s: float = 200.0,
+) -> list[float]:
+    """When memory is given back while this happens at these times."""
 
     async def scene() -> list[float]:
-        async with Returning(thread.run, AFTER_S) as returning:
+        async with Returning(machine.run, EVERY_S, machine.resident) as returning:
             loop = asyncio.get_running_loop()
-            for later_s in laters_s:
-                loop.call_at(later_s, returning.later)
+            for at_s, act in acts:
+                loop.call_at(at_s, act, machine, returning)
             await asyncio.sleep(lasts_s)
-        return thread.asked_at
+        return machine.asked_at
 
     return play(scene)
 
 
-@pytest.mark.parametrize(
-    ("laters_s", "at_s"),
-    [
-        ((), []),
-        ((1.0,), [31.0]),
-        ((1.0, 2.0, 3.0), [33.0]),
-        ((1.0, 25.0, 50.0), [80.0]),
-        ((1.0, 32.0), [31.0, 62.0]),
-    ],
-)
-def test_memory_is_given_back_when_nothing_has_come_or_gone_for_a_while(
-    laters_s: tuple[float, ...], at_s: list[float]
-) -> None:
-    assert asked_at(Thread(), *laters_s) == at_s
+def peak(machine: Machine, _: Returning) -> None:
+    """A burst of traffic leaves memory."""
+    machine.fill()
 
 
-def test_who_is_still_giving_back_is_asked_again_later() -> None:
-    assert asked_at(Thread(takes_s=45.0), 1.0, 32.0) == [31.0, 92.0]
+def change(machine: Machine, returning: Returning) -> None:
+    """A version comes or goes, and leaves memory."""
+    machine.fill()
+    returning.changed()
 
 
-def test_the_end_waits_for_no_timer_and_cuts_off_what_is_under_way() -> None:
-    early = Thread()
-    assert asked_at(early, 1.0, lasts_s=20.0) == []
-    late = Thread(takes_s=1000.0)
-    assert asked_at(late, 1.0, lasts_s=40.0) == [31.0]
+def test_where_there_is_little_to_give_nothing_is_given_back() -> None:
+    def grow(machine: Machine, returning: Returning) -> None:
+        machine.bytes += 20 * MB
+        returning.changed()
+
+    assert asked_at(Machine(), (1.0, grow)) == []
+    assert asked_at(Machine(), (1.0, grow), (2.0, grow)) == [60.0]  # both together are enough
+
+
+def test_what_traffic_leaves_is_given_back_at_the_next_look_and_once() -> None:
+    assert asked_at(Machine(), (1.0, peak)) == [30.0]
+    assert asked_at(Machine(), (1.0, peak), (70.0, peak)) == [30.0, 90.0]
+
+
+def test_what_versions_leave_is_kept_while_others_come_and_go() -> None:
+    assert asked_at(Machine(), (1.0, change)) == [60.0]
+    assert asked_at(Machine(), (1.0, change), (31.0, change), (61.0, change)) == [120.0]
+
+
+def test_what_is_in_use_is_not_looked_for_again_and_again() -> None:
+    class Used(Machine):
+        async def run(self, job: Callable[[], None]) -> None:
+            await super().run(job)
+            self.fill()  # nothing of it was free
+
+    assert asked_at(Used(), (1.0, peak)) == [30.0]
+
+
+def test_nothing_is_given_back_during_a_load_however_long_it_takes() -> None:
+    def load(machine: Machine, returning: Returning) -> None:
+        loading = returning.loading()
+        loading.__enter__()
+        machine.fill()
+        asyncio.get_running_loop().call_later(100.0, loading.__exit__, None, None, None)
+
+    assert asked_at(Machine(), (1.0, load)) == [150.0]
+
+
+def test_who_is_still_giving_back_is_not_asked_again() -> None:
+    assert asked_at(Machine(takes_s=70.0), (1.0, peak), lasts_s=119.0) == [30.0]
+
+
+def test_a_failure_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert asked_at(Machine(error=OSError("no")), (1.0, peak), lasts_s=70.0) == [30.0, 60.0]
+    assert "memory could not be given back" in caplog.text
+
+
+def test_the_end_waits_for_no_look_and_cuts_off_what_is_under_way() -> None:
+    assert asked_at(Machine(), (1.0, peak), lasts_s=20.0) == []
+    late = Machine(takes_s=1000.0)
+    assert asked_at(late, (1.0, peak), lasts_s=40.0) == [30.0]
     assert late.cancelled == 1
-
-
-def test_a_replica_keeps_what_is_freed_until_it_is_told_to_give_it_back() -> None:
-    said = subprocess.run(
-        [sys.executable, "-c", LEAVINGS],
-        env=os.environ | ALLOCATOR,
-        capture_output=True,
-        text=True,
-        timeout=WATCHDOG_S,
-        check=True,
-    )
-    before, kept, after = json.loads(said.stdout)
-    assert kept - before > 200
-    assert after - before < 60

@@ -25,3 +25,9 @@ def test_the_same_model_is_drawn_each_time() -> None:
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
         deterministic=True
     )
+
+
+def test_a_large_model_has_tensors_as_large_as_embeddings() -> None:
+    sizes = sorted(len(one.raw_data) / 1e6 for one in wide(400).graph.initializer)
+    assert sizes[-1] > 100
+    assert 380 < sum(sizes) < 420

@@ -74,20 +74,26 @@ def wait_until_whole(server: Server) -> None:
     assert row(server, "echo")["state"] == "READY"
 
 
-def test_where_nobody_can_load_anything_neither_port_is_ready(
-    server: Server, onnx: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("control", "seen"), [("none", (503, "not_ready")), ("explicit", (200, None))]
+)
+def test_where_nobody_can_load_anything_both_ports_say_the_same_of_it(
+    onnx: Path, tmp_path: Path, control: str, seen: tuple[int, str | None]
 ) -> None:
     files = (onnx, tmp_path / "models" / "patient" / "1" / "model.onnx")
-    for file in files:
-        file.write_bytes(b"garbage")
-    for slot in (0, 1):
-        kill_replica(server, slot)
-    answer = server.ask(get("/readyz"))
-    with server.admin() as admin:
-        beside = admin.get("/readyz")
-        assert "no model is loaded" in admin.get("/").text
-    assert (answer.status, answer.json["code"]) == (503, "not_ready")
-    assert (beside.status_code, beside.json()["code"]) == (503, "not_ready")
+    startup = '["echo","patient"]' if control == "explicit" else "[]"
+    settings = {"repository__control": control, "repository__startup": startup}
+    with serving(tmp_path / "models", tmp_path, replicas=2, **settings) as server:
+        for file in files:
+            file.write_bytes(b"garbage")
+        for slot in (0, 1):
+            kill_replica(server, slot)
+        answer = server.ask(get("/readyz"))
+        with server.admin() as admin:
+            beside = admin.get("/readyz")
+        assert statuses(server) == {503}
+    assert (answer.status, answer.json.get("code")) == seen
+    assert (beside.status_code, beside.json().get("code")) == seen
 
 
 @pytest.mark.parametrize("slot", [0, 1])

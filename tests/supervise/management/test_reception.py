@@ -106,6 +106,7 @@ def test_readiness_is_503_with_the_reason(refusal: type[Rejected]) -> None:
     answer = get(b"/readyz", office)
     assert (answer.status, answer.code) == (503, refusal.code)
     assert answer.json["error"] == "no replica serves yet"
+    assert int(answer.headers["retry-after"]) >= 1
     assert "no replica serves yet" in get(b"/", office).body.decode()
     assert get(b"/livez", office).json == {"live": True}
     assert get(b"/readyz").json == {"ready": True}
