@@ -69,7 +69,12 @@ DIALECTS: Sequence[Row] = (
     _size("-1"),
     _size("x"),
     _size("99999"),
-    _media("text/csv"),
+    _media("text/csv; charset=latin-1"),
+    _media("text/plain"),
+    _invoke("no line of CSV", "", "expected CSV, got no line with columns", media="text/csv"),
+    _invoke("CSV that ends in a quote", 'a,b\n1,"2', "expected CSV, got", media="text/csv"),
+    _invoke("CSV with a name twice", "a,a\n1,2\n", "csv.columns", media="text/csv"),
+    _invoke("CSV with a short row", "a,b\n1\n", "csv.data[0]", media="text/csv"),
     _media("application/json; charset=latin-1"),
     _media("application/json; format=split"),
 )  # fmt: skip

@@ -234,6 +234,14 @@ def test_mlflow_s_columns_are_the_inputs_by_their_names(
     assert told(table.post("/invocations", json=body)) == {"predictions": SERVED}
 
 
+@pytest.mark.parametrize("media", ["text/csv", "text/csv; charset=utf-8"])
+def test_mlflow_s_csv_is_a_frame(table: httpx.Client, media: str) -> None:
+    lines = [f'"{name}",{age}' for age, name in GUESTS]
+    body = "\n".join(["name,age", *lines]).encode()
+    answer = table.post("/invocations", content=body, headers={"content-type": media})
+    assert told(answer) == {"predictions": SERVED}
+
+
 def test_mlflow_s_tensors_come_back_as_tensors(table: httpx.Client) -> None:
     inputs = {"age": [[30], [41]], "name": ["Ada", "Łukasz"]}
     expected = {"twice_age": [[60], [82]], "same_name": ["Ada", "Łukasz"]}

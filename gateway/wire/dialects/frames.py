@@ -1,6 +1,6 @@
 """Frames: requests in the words of MLflow's scoring server.
 
-Job    read a data frame, split or by records, or plain `instances` and `inputs`.
+Job    read a data frame, split, by records or in CSV, or plain `instances` and `inputs`.
 Life   pure functions.
 
 The columns of a frame are the inputs, if they are called so: [n] or [n,1]. Otherwise they
@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from gateway.errors import InvalidTensor, Malformed
 from gateway.types import TensorSpec, Version
+from gateway.wire.bounds import check_size
 from gateway.wire.decode import Reading
 from gateway.wire.dialects.columns import Column, only_input, reading_of
+from gateway.wire.dialects.csvtext import read_csv
 from gateway.wire.dialects.v1 import read_columns, read_rows
 from gateway.wire.jsontext import MISSING, got
 from gateway.wire.tensors import Limits, named
@@ -41,6 +43,13 @@ def read_frame(request: Mapping[str, object], version: Version, limits: Limits) 
     else:
         columns = _columns(*_records(value, path), version)
     return reading_of(columns, version, limits)
+
+
+def read_table(body: bytes | bytearray, version: Version, limits: Limits) -> Reading:
+    """Return what a request in CSV says. Raises: Malformed, InvalidTensor."""
+    check_size(body, version, limits)
+    frame = read_csv(body, version)
+    return reading_of(_columns(*_split(frame, "csv"), version), version, limits)
 
 
 def _split(frame: object, path: str) -> tuple[list[str], list[list[object]], str]:

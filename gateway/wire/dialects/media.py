@@ -1,6 +1,6 @@
 """Media: content types that say what a body is.
 
-Job    tell a binary V2 body from JSON, where a header has no place for its length.
+Job    tell a binary V2 body, and CSV, from JSON.
 Life   pure functions.
 Never  asked in V2 or V1, whose bodies are read whatever they are called.
 
@@ -18,6 +18,7 @@ VERTEX = b"application/vnd.vertex-ai-triton.binary+json"
 _SIZE = b"json-header-size="
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 _JSON = frozenset({b"application/json", b""})
+_CSV = frozenset({b"text/csv"})
 
 
 def json_length(media: bytes, binary: bytes) -> int | None:
@@ -38,12 +39,22 @@ def json_length(media: bytes, binary: bytes) -> int | None:
 
 def check_json(media: bytes) -> None:
     """Return if a content type means JSON in UTF-8, or says nothing. Raises: Refused 415."""
-    kind, *parameters = (part.strip() for part in media.lower().split(b";"))
-    charsets = [one.removeprefix(b"charset=").strip(b'"') for one in parameters if one]
-    if kind not in _JSON or any(one != b"utf-8" for one in charsets):
+    if not _is_utf_8(media, _JSON):
         raise Refused(
             415,
-            "header content-type: expected application/json in utf-8, or "
+            "header content-type: expected application/json or, for MLflow, text/csv in utf-8, or "
             f"{SAGEMAKER.decode()};json-header-size=N, got {quoted(media)}",
             code="unsupported_media_type",
         )
+
+
+def is_csv(media: bytes) -> bool:
+    """Say whether a content type means CSV in UTF-8."""
+    return _is_utf_8(media, _CSV)
+
+
+def _is_utf_8(media: bytes, kinds: frozenset[bytes]) -> bool:
+    """Say whether a type is one of `kinds`, and no parameter says anything but UTF-8."""
+    kind, *parameters = (part.strip() for part in media.lower().split(b";"))
+    charsets = [one.removeprefix(b"charset=").strip(b'"') for one in parameters if one]
+    return kind in kinds and all(one == b"utf-8" for one in charsets)

@@ -6,7 +6,7 @@ Never  parses a body twice.
 
     V1            instances or inputs
     INVOCATIONS   SageMaker's binary type, or JSON whose inputs are V2's -> V2
-                  any other JSON -> MLflow
+                  any other JSON, or CSV -> MLflow
     VERTEX        its binary type, or JSON whose inputs are V2's -> V2; any other JSON -> V1
 
 Source: protocol N1.
@@ -18,8 +18,8 @@ from gateway.errors import GatewayError
 from gateway.types import Version
 from gateway.wire.decode import Reading, Wanted, decode, decode_request, parse
 from gateway.wire.dialects.answers import Columns, Rows, SageMaker
-from gateway.wire.dialects.frames import read_frame
-from gateway.wire.dialects.media import SAGEMAKER, VERTEX, check_json, json_length
+from gateway.wire.dialects.frames import read_frame, read_table
+from gateway.wire.dialects.media import SAGEMAKER, VERTEX, check_json, is_csv, json_length
 from gateway.wire.dialects.v1 import is_by_rows, read_v1
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Writer
@@ -54,6 +54,8 @@ class Dialects:
             length = terms.json_length
         if length is not None:
             return self._as_v2(dialect, decode(body, length, version, self._limits), version)
+        if dialect is Dialect.INVOCATIONS and is_csv(terms.media):
+            return read_table(body, version, self._limits), Rows()
         try:
             request = parse(body, version, self._limits)
         except GatewayError:

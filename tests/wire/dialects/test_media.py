@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.errors import Malformed
-from gateway.wire.dialects.media import SAGEMAKER, VERTEX, check_json, json_length
+from gateway.wire.dialects.media import SAGEMAKER, VERTEX, check_json, is_csv, json_length
 from gateway.wire.failures import Refused, status_of
 
 
@@ -63,3 +63,19 @@ def test_any_other_type_gets_415(media: bytes) -> None:
     with pytest.raises(Refused) as refused:
         check_json(media)
     assert status_of(refused.value) == 415
+
+
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        (b"text/csv", True),
+        (b"Text/CSV; charset=UTF-8", True),
+        (b"text/csv; charset=latin-1", False),
+        (b"text/csv; header=absent", False),
+        (b"text/csvs", False),
+        (b"application/json", False),
+        (b"", False),
+    ],
+)
+def test_csv_is_known_by_its_type_alone(media: bytes, expected: bool) -> None:
+    assert is_csv(media) == expected

@@ -70,7 +70,7 @@ def test_a_size_of_0_is_a_raw_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "media", [b"text/csv", b"application/json; charset=latin-1", b"application/x-npy"]
+    "media", [b"text/csv; header=x", b"application/json; charset=latin-1", b"application/x-npy"]
 )
 @pytest.mark.parametrize("dialect", CONTAINERS)
 def test_a_type_that_nobody_reads_gets_415(media: bytes, dialect: Dialect) -> None:
@@ -82,8 +82,14 @@ def test_a_type_that_nobody_reads_gets_415(media: bytes, dialect: Dialect) -> No
 def test_v2_is_known_by_its_content_whatever_it_is_called(dialect: Dialect) -> None:
     """SageMaker's own notebooks send it as octets."""
     assert told(V2, FLOATS, dialect, media=b"application/octet-stream") == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("dialect", "status"), [(Dialect.INVOCATIONS, 200), (Dialect.VERTEX, 415), (Dialect.V1, 400)]
+)
+def test_csv_is_for_invocations_alone(dialect: Dialect, status: int) -> None:
     answer = ask(b"p,q\n1,2\n", FLOATS, dialect, media=b"text/csv")
-    assert answer.status == 415
+    assert answer.status == status
 
 
 def test_other_json_is_v1_for_vertex_and_a_frame_for_invocations() -> None:
