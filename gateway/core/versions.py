@@ -29,7 +29,7 @@ def is_model_name(text: str) -> bool:
     """
     if text in _RESERVED or len(text) > _MAX_NAME_CHARS:
         return False
-    return not any(character in "/\\" or _is_control(character) for character in text)
+    return not any(character in "/\\" or is_control(character) for character in text)
 
 
 def is_version(text: str) -> bool:
@@ -54,7 +54,7 @@ def version_key(text: str) -> VersionKey:
     return _DIGITS.fullmatch(text) is not None, runs, text
 
 
-def _is_control(character: str) -> bool:
-    # C0, DEL and C1; and what a file system could not decode (lone surrogates).
+def is_control(character: str) -> bool:
+    """Say whether it is no text: C0, DEL and C1, and lone surrogates, which have no bytes."""
     code = ord(character)
     return code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
