@@ -21,7 +21,7 @@ TOOLS = @PATH="$$PATH:/usr/sbin:/usr/local/sbin"; missing=$$(for tool in $(1); d
 	[ -z "$$missing" ] || { apt-get update -qq && apt-get install -y --no-install-recommends $$missing; } || { echo "make $(2) needs" $$missing "and could not install that (on Debian, as root: apt-get install" $$missing")" >&2; exit 1; }
 
 test-tools:
-	$(call TOOLS,curl haproxy nginx,test)
+	$(call TOOLS,curl haproxy nginx redis-server,test)
 
 soak: $(LINKED)
 	$(BIN)/python -m tests.soak

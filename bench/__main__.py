@@ -16,6 +16,7 @@ from typing import TypeVar
 from bench import claims
 from bench.accounting import read_machine, waited_s
 from bench.apart import ApartFailed
+from bench.documents import PutRefused
 from bench.heavy import heavy
 from bench.ladder import Row, climb
 from bench.launch import ROOT, StartFailed
@@ -28,8 +29,10 @@ from bench.recovery import recovery
 from bench.replicas import replicas
 from bench.report import Findings, header, markdown, store
 from bench.requests import INFER, Target, write_bodies
+from bench.routing import routing
 from bench.stand import BODIES, QUICK, Effort, OneProcessor, Stand, two_processors
 from bench.telemetry import telemetry
+from bench.traffic import traffic
 from bench.wrk import LoadFailed
 
 CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
@@ -40,11 +43,21 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "memory": claims.memory,
     "replicas": replicas,
     "telemetry": telemetry,
+    "routing": routing,
     "many": many,
     "loading": loading,
     "recovery": recovery,
+    "traffic": traffic,
 }
-UNMEASURED = (OneProcessor, StartFailed, LoadFailed, GeneratorFailed, ApartFailed, NeverSo)
+UNMEASURED = (
+    OneProcessor,
+    StartFailed,
+    LoadFailed,
+    GeneratorFailed,
+    ApartFailed,
+    NeverSo,
+    PutRefused,
+)
 TOOLS = ("nginx", "wrk", "taskset")
 T = TypeVar("T")
 

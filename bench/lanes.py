@@ -13,8 +13,8 @@ group has new lanes, so that neither kind has the better place in memory through
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -31,11 +31,10 @@ from gateway.batch.recording import Recording
 from gateway.core.batching import Policy as BatchingPolicy
 from gateway.execute.executors import Inline
 from gateway.execute.session import Session, SessionSettings
-from gateway.flow import Flow, Served
+from gateway.flow import Flow, Served, Tally
 from gateway.observe.memory import Memory
 from gateway.observe.record import Record
-from gateway.types import Call, Outputs, Version
-from gateway.wire.exchange import Tally
+from gateway.types import Arm, Call, Outputs, Version
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
@@ -65,6 +64,9 @@ class Silent:
         """Hear nothing."""
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
+        """Hear nothing."""
+
+    def fell_back(self) -> None:
         """Hear nothing."""
 
 
@@ -123,21 +125,28 @@ async def open_bank(
     session: Session, lanes: int, record: Recording, tally: Tally
 ) -> AsyncIterator[Bank]:
     """Lanes before `digits`, which tell `record` of executions and `tally` of refusals."""
-    version = Version("digits", "1", session.signature)
+    arm = Arm(Version("digits", "1", session.signature))
     inline = Inline(session.execute, 1.0)
     async with Batcher(inline.run, BatchingPolicy(max_rows=BATCH_ROWS), record) as batcher:
-        flow = Flow({"digits": Served(version, {"1": version})}, {version: batcher})
+        flow = Flow({"digits": Served(arm, {"1": arm})}, {arm: batcher})
         intake = Intake(flow, IntakePolicy(), tally)
-        intake.keep({version: tally})
-        policy = PortPolicy()
-        port = Port(intake, _nobody, policy, HeadCache(policy.heads), set(), set(), lambda: 1.0)
-        loop = asyncio.get_running_loop()
-        bank = Bank([Lane(port, loop) for _ in range(lanes)], [Sink() for _ in range(lanes)])
-        for lane, sink in zip(bank.lanes, bank.sinks, strict=True):
-            lane.connection_made(sink)
-        yield bank
-        for lane in bank.lanes:
-            lane.connection_lost(None)
+        intake.keep({arm: tally})
+        with lay(intake, lanes) as bank:
+            yield bank
+
+
+@contextmanager
+def lay(intake: Intake, lanes: int) -> Iterator[Bank]:
+    """So many lanes that lead to `intake`, on the running loop, until the block ends."""
+    policy = PortPolicy()
+    port = Port(intake, _nobody, policy, HeadCache(policy.heads), set(), set(), lambda: 1.0)
+    loop = asyncio.get_running_loop()
+    bank = Bank([Lane(port, loop) for _ in range(lanes)], [Sink() for _ in range(lanes)])
+    for lane, sink in zip(bank.lanes, bank.sinks, strict=True):
+        lane.connection_made(sink)
+    yield bank
+    for lane in bank.lanes:
+        lane.connection_lost(None)
 
 
 async def _nobody(*_: Any) -> None:

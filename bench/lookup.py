@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from gateway.flow import Flow, Served
-from gateway.types import Signature, TensorSpec, Version
+from gateway.types import Arm, Signature, TensorSpec, Version
 
 REPEATS = 25
 FINDS = 20_000
@@ -21,8 +21,8 @@ SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 64)),), (TensorSpec("y", "FP
 
 def flow_of(models: int) -> Flow:
     """A flow that serves so many models, one version each."""
-    versions = [Version(f"model-{number}", "1", SIGNATURE) for number in range(models)]
-    return Flow({one.model: Served(one, {"1": one}) for one in versions}, {})
+    arms = [Arm(Version(f"model-{number}", "1", SIGNATURE)) for number in range(models)]
+    return Flow({one.version.model: Served(one, {"1": one}) for one in arms}, {})
 
 
 def asked(flow: Flow, is_one: bool) -> list[str]:

@@ -35,16 +35,21 @@ class Process:
 
 def replicas(server: Server) -> tuple[Process, ...]:
     """Every replica that lives, by slot. Raises: OSError."""
-    said = MANAGED.search((server.home / "log").read_text(errors="replace"))
-    if said is None:
-        raise NeverSo("the gateway did not say where it is managed")
-    connection = http.client.HTTPConnection(said[1], int(said[2]), timeout=WAIT_S)
+    connection = connect(server)
     try:
         connection.request("GET", "/admin/v1/replicas")
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
     return tuple(Process(one["slot"], one["pid"], one["state"]) for one in answer["replicas"])
+
+
+def connect(server: Server) -> http.client.HTTPConnection:
+    """Lead to where the gateway is managed; the caller closes. Raises: NeverSo."""
+    said = MANAGED.search((server.home / "log").read_text(errors="replace"))
+    if said is None:
+        raise NeverSo("the gateway did not say where it is managed")
+    return http.client.HTTPConnection(said[1], int(said[2]), timeout=WAIT_S)
 
 
 def are_whole(seen: tuple[Process, ...], count: int, without: AbstractSet[int]) -> bool:

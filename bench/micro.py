@@ -13,7 +13,7 @@ from bench.requests import v2_body
 from bench.stages import outputs
 from gateway.core.batching import Policy, plan
 from gateway.core.stacking import stack
-from gateway.types import Call, Signature, TensorSpec, Version
+from gateway.types import Arm, Call, Signature, TensorSpec, Version
 from gateway.wire.decode import Limits, decode
 from gateway.wire.encode import Encoder
 from gateway.wire.quick import quick_of
@@ -55,7 +55,8 @@ def steps() -> Sequence[tuple[str, Callable[[], object]]]:
     reading = quick.read(body)
     assert reading is not None
     limits, policy, encoder, shared = Limits(), Policy(), Encoder(DIGITS), outputs(BATCH)
-    calls = [Call(DIGITS, (reading[0],), 1, ((64,),), lambda _call: None) for _ in range(BATCH)]
+    arm = Arm(DIGITS)
+    calls = [Call(arm, (reading[0],), 1, ((64,),), lambda _call: None) for _ in range(BATCH)]
     for at, call in enumerate(calls):
         call.answer(shared, at, at + 1)
 

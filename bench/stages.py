@@ -25,10 +25,11 @@ from gateway.app.rooms import Replica, open_replica
 from gateway.batch.batcher import Batcher, Finish
 from gateway.config import load
 from gateway.core.batching import Policy as BatchingPolicy
+from gateway.core.routing import Pairs
 from gateway.flow import Flow
 from gateway.observe.layout import ROW_CELLS
 from gateway.observe.record import Record
-from gateway.types import Call, Outputs, Version
+from gateway.types import Arm, Call, Outputs
 from gateway.wire.exchange import Exchange
 from gateway.wire.forms import JSON, form
 from gateway.wire.intake import Intake, Policy
@@ -46,7 +47,13 @@ class CannedIntake(Intake):
     """Answers every inference request at once with the same bytes."""
 
     def start(
-        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+        self,
+        exchange: Exchange,
+        terms: Terms,
+        target: InferTarget,
+        body: Body,
+        now: float,
+        headers: Pairs = (),
     ) -> None:
         exchange.answer(CANNED, ANSWER)
 
@@ -103,7 +110,7 @@ async def staged(kind: str, whole: Replica, stack: AsyncExitStack) -> Replica:
     model = ReadyModel() if kind == "batch" else FreshModel()
     batcher = Batcher(model.run, BatchingPolicy(max_rows=MAX_ROWS), a_record())
     await stack.enter_async_context(batcher)
-    batchers: dict[Version, Batcher] = {whole.flow.find("digits", None): batcher}
+    batchers: dict[Arm, Batcher] = {whole.flow.find("digits", None): batcher}
     return _with_flow(whole, Flow(whole.flow.models, batchers))
 
 

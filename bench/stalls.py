@@ -144,7 +144,7 @@ async def measure(models: Path, plan: Plan, say: Callable[[object], None]) -> No
         memory,
         holder.hear_retired,
         lambda flow, catalog: LocalDesk(flow, catalog.served, memory),
-        plan.every_s,
+        returns_every_s=plan.every_s,
     ) as replica:
         holder.catalog = replica.catalog
         await holder.load(SERVED)

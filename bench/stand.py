@@ -36,6 +36,7 @@ class Effort:
     starts: int = 3  # of the gateway that knows many models
     turns: int = 7  # of loading, reloading and unloading each model
     trials: int = 5  # of killing, stopping and replacing replicas
+    share_requests: int = 1_200_000  # that a split shares out
 
 
 QUICK = Effort(
@@ -50,6 +51,7 @@ QUICK = Effort(
     starts=1,
     turns=1,
     trials=1,
+    share_requests=100_000,
 )
 
 

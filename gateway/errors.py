@@ -13,6 +13,9 @@ GatewayError
 |   +-- Unauthenticated     who asks is not known
 |   +-- Forbidden           who asks may not
 |   +-- CannotPrepare       a version cannot be loaded; nothing was changed
+|   +-- InvalidDocument     a routing document is not one
+|   +-- RevisionConflict    somebody else has changed it meanwhile
+|   +-- PreconditionRequired    a change must say what it changes
 +-- Failed              we tried; the work is lost
     +-- ClientGone          nobody is left to hear the answer
     +-- DeadlineExceeded    the answer would be too late to matter
@@ -83,6 +86,30 @@ class Forbidden(Rejected):
 
 class CannotPrepare(Rejected):
     code = "cannot_prepare"
+
+
+class InvalidDocument(Rejected):
+    """Shapes: `faults` are (path, sentence), all that there are."""
+
+    code = "invalid_document"
+
+    def __init__(self, message: str, faults: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class RevisionConflict(Rejected):
+    """`current` is the revision in force; 0: there is none."""
+
+    code = "revision_conflict"
+
+    def __init__(self, message: str, current: int) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class PreconditionRequired(Rejected):
+    code = "precondition_required"
 
 
 class ClientGone(Failed):

@@ -58,6 +58,21 @@ class Version:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of classes, by output
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Arm:
+    """What a call is given to, compared by identity: a version under the name that led to it.
+
+    `variant` and `revision` are those of the routing document by which it was chosen. None:
+    there was nothing to choose, the version was asked for. `fallback` answers a call in its
+    stead that fails here.
+    """
+
+    version: Version
+    variant: str | None = None
+    revision: int = 0
+    fallback: "Arm | None" = None
+
+
 @dataclass(slots=True, eq=False)
 class Outputs:
     """The outputs of one execution, shared by the calls whose rows they hold.
@@ -76,15 +91,15 @@ class Outputs:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request for one version; answered or failed exactly once.
+    """One request for one arm; answered or failed exactly once.
 
     Shapes: `shapes` are the inputs' shapes beyond the batch axis: calls of one
-    version may share a batch when these are equal. `start:stop` are this call's
+    arm may share a batch when these are equal. `start:stop` are this call's
     rows in `outputs`.
     Units: `deadline` and `arrived` are monotonic seconds.
     """
 
-    version: Version
+    arm: Arm
     payloads: tuple[Payload, ...]  # in the order of the signature
     rows: int
     shapes: tuple[Shape, ...]

@@ -18,13 +18,14 @@ from gateway.core.stacking import stack
 from gateway.errors import ModelFailed
 from gateway.observe.layout import ROW_CELLS
 from gateway.observe.record import Record
-from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec, Version
+from gateway.types import Arm, Array, Call, Outputs, Shape, Signature, TensorSpec, Version
 
 TWICE = Version(
     "twice",
     "1",
     Signature((TensorSpec("x", "FP32", (-1, -1)),), (TensorSpec("y", "FP32", (-1, -1)),), 1 << 20),
 )
+TWICE_ARM = Arm(TWICE)
 POISON = -1.0  # the model breaks on a batch with such a row
 
 Answer = list[float] | type[Exception]
@@ -58,7 +59,7 @@ def a_call(
     """Make a call of `rows`, each `width` times the same number."""
     payload = np.repeat(np.array(rows, dtype="<f4"), width).tobytes()
     shapes = _SHAPES[width]
-    return Call(TWICE, (payload,), len(rows), shapes, on_done, deadline, priority, arrived)
+    return Call(TWICE_ARM, (payload,), len(rows), shapes, on_done, deadline, priority, arrived)
 
 
 def rows_of(call: Call) -> list[float]:
@@ -140,9 +141,13 @@ class Tallied:
 
     def __init__(self) -> None:
         self.refused: list[tuple[str, float, int]] = []
+        self.fallbacks = 0
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
         self.refused.append((code, elapsed_s, rows))
+
+    def fell_back(self) -> None:
+        self.fallbacks += 1
 
     def codes(self) -> list[str]:
         return [code for code, _, _ in self.refused]

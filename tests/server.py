@@ -121,6 +121,7 @@ class Server:
         self.port = said.port
         self.scheme = said.scheme
         self.admin_url = said.admin_url
+        self.folder = log.parent  # where it was started
         self._log = log
 
     def connect(self) -> Wire:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.operating import wait_until
 from tests.server import ROOT, WATCHDOG_S, Server, serving
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8080")
@@ -89,27 +90,62 @@ def test_versions_come_and_go_as_it_is_told(tmp_path: Path) -> None:
     readme = ROOT / "README.md"
     story = block(readme, "versions") + block(readme, "refused-version")
     with serving(Path("models"), tmp_path, replicas=2) as server:
-        addresses = {
-            "http://127.0.0.1:8080": f"http://127.0.0.1:{server.port}",
-            ".venv/bin/gateway models": f"{sys.executable} -m gateway models"
-            f" --gateway {server.admin_url}",
-        }
         for command, expected in told(story):
-            line = command
-            for ours, theirs in addresses.items():
-                line = line.replace(ours, theirs)
-            ran = subprocess.run(
-                ["sh", "-c", line],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=WATCHDOG_S,
-                check=False,
-            )
             # the terminal's own line ends; curl prints none
-            assert _plain(ran.stdout) == _plain(expected), command
+            assert _plain(run(server, tmp_path, command)) == _plain(expected), command
+
+
+def run(server: Server, folder: Path, command: str) -> str:
+    """Run a command of the README in a folder like ours; return all that it prints."""
+    addresses = {
+        "http://127.0.0.1:8080": f"http://127.0.0.1:{server.port}",
+        ".venv/bin/gateway models ": f"{sys.executable} -m gateway models"
+        f" --gateway {server.admin_url} ",
+    }
+    line = command
+    for ours, theirs in addresses.items():
+        line = line.replace(ours, theirs)
+    line = re.sub(
+        r"\.venv/bin/gateway routes (\w+)",
+        rf"{sys.executable} -m gateway routes \1 --gateway {server.admin_url}",
+        line,
+    )
+    ran = subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=WATCHDOG_S,
+        check=False,
+    )
+    return ran.stdout
+
+
+@pytest.mark.slow
+def test_traffic_is_split_and_taken_back_as_it_is_told(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    readme = ROOT / "README.md"
+    story = block(readme, "traffic") + block(readme, "refused-document")
+    with serving(Path("models"), tmp_path, replicas=2) as server:
+        for command, expected in told(story):
+            line, rest, _ = command.partition(" && sleep 1")
+            assert _timeless(run(server, tmp_path, line)) == _timeless(expected), command
+            if rest:  # a test waits for what a reader gives a second
+                wait_until(lambda: sum(heard(server)) > 0, lambda: heard(server))
+
+
+def heard(server: Server) -> list[int]:
+    """How many calls the shadow of digits was asked, by what came of them."""
+    with server.admin() as admin:
+        (shadow,) = admin.get("/admin/v1/models/digits/shadows").json()["shadows"]
+    return list(shadow["calls"].values())
+
+
+def _timeless(text: str) -> list[str]:
+    """Lines with all times alike."""
+    return [re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+\+00:00", "<time>", line) for line in _plain(text)]
 
 
 def _plain(text: str) -> list[str]:

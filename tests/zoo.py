@@ -88,7 +88,7 @@ def write_echo(
     _write(root, name, graph, _batched(max_rows), version)
 
 
-def write_shelf(root: Path, name: str = "shelf", settings: str = "") -> Path:
+def write_shelf(root: Path, name: str = "shelf", settings: str = "", version: str = "1") -> Path:
     """Write a model that fails for an index beyond its table, and its whole batch with it."""
     table = numpy_helper.from_array(np.arange(10, dtype=np.int64) * 10, "table")
     node = helper.make_node("Gather", ["table", "x"], ["y"])
@@ -96,7 +96,7 @@ def write_shelf(root: Path, name: str = "shelf", settings: str = "") -> Path:
     graph = helper.make_graph(
         [node], "g", [_value("x", shape)], [_value("y", shape)], initializer=[table]
     )
-    return _write(root, name, graph, f"{_batched(64)}{settings}\n")
+    return _write(root, name, graph, f"{_batched(64)}{settings}\n", version)
 
 
 def write_patient(root: Path) -> Path:

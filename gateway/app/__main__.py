@@ -85,7 +85,9 @@ async def _live(inherited: Inherited, deadman: Deadman) -> None:
     line = Line(channel)
     memory = Memory.attach(inherited.telemetry)  # never closed: whatever is last is counted too
     async with asyncio.TaskGroup() as tasks:
-        async with open_rooms(config, memory, line.retired, lambda *_: line.desk) as replica:
+        async with open_rooms(
+            config, memory, line.retired, lambda *_: line.desk, line.say
+        ) as replica:
             slots = [socket.socket(fileno=number) for number in inherited.slots]
             server = Server(settings_of(config, replica), replica.drain, slots)
             _hear_signals(server, replica.drain, lambda: line.say(Released(hello.slot)))

@@ -13,18 +13,20 @@ callers told why.
 A row leaves when a table no longer names it, or names a newer one with its digest, or it
 is forgotten before it was ever named. It is given up at once and closed in a task of its
 own; when that has ended nothing writes to the row any more, and `on_retired` hears it.
+The rows of a routing document's arms (arms.py) leave in the same way.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
+from gateway.app.arms import Arms, Held, Leaving
 from gateway.app.opened import Opened
 from gateway.control.messages import Assigned, Entry, Table
-from gateway.core.versions import version_key
-from gateway.flow import Flow, Served
+from gateway.flow import Flow
 from gateway.repository.proof import Found
 from gateway.types import Version
 from gateway.wire.intake import Intake
@@ -54,25 +56,30 @@ class Catalog:
     """What is held, by telemetry row.
 
     Mutable state: `_held`, the rows that the table names (`_named`) and where their
-    versions came from (`_found`), those being closed (`_leaving`).
+    versions came from (`_found`), the tasks that close what left (`_leaving`), how many of
+    these write to an arm's row (`_ending`), and which of the rows go with them (`_final`).
     """
 
     def __init__(
         self,
         rooms: tuple[Flow, Intake],
         open_one: Open,
+        arms: Arms,
         drain: Drain,
         on_retired: Callable[[tuple[int, ...]], None],
     ) -> None:
         """`on_retired` hears of rows that are not written any more; it must not raise."""
         self._flow, self._intake = rooms
         self._open = open_one
+        self._arms = arms
         self._drain = drain
         self._on_retired = on_retired
         self._held: dict[int, _Held] = {}
         self._named: frozenset[int] = frozenset()
         self._found: dict[Version, Found] = {}
-        self._leaving: dict[asyncio.Task[None], _Held] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._ending: Counter[int] = Counter()
+        self._final: set[int] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,6 +87,7 @@ class Catalog:
     async def __aexit__(self, *_: object) -> None:
         """Close everything at once, within what is left of the drain."""
         self._drain.begin()
+        self._see_off_arms(self._arms.leave())
         self._see_off(self._held.values())
         self._held = {}
         async with self._drain.limit():
@@ -116,10 +124,10 @@ class Catalog:
             for version, digest in entry.served.items()
         }
         opened = [(held, held.opened) for held in meant.values() if held and held.opened]
-        batchers = {one.version: one.batcher for _, one in opened}
-        models = {name: _served(name, entry, meant) for name, entry in table.models.items()}
-        self._flow.replace(models, batchers)
-        self._intake.keep({one.version: one.record for _, one in opened})
+        by_model = {name: _by_version(name, entry, meant) for name, entry in table.models.items()}
+        plan, tallies, arms_left = self._arms.plan(table, by_model)
+        self._flow.replace(plan)
+        self._intake.keep(tallies)
         self._found = {one.version: held.assigned.proof.found for held, one in opened}
         named = frozenset(held.assigned.row for held in meant.values() if held)
         left = {
@@ -128,6 +136,7 @@ class Catalog:
             if row not in named and (row in self._named or held.key in meant)
         }
         self._named = named
+        self._see_off_arms(arms_left)
         self._see_off([self._held.pop(row) for row in sorted(left)])
 
     def forget(self, rows: Iterable[int]) -> None:
@@ -163,9 +172,36 @@ class Catalog:
 
     def _see_off(self, left: Iterable[_Held]) -> None:
         for held in left:
-            task = asyncio.create_task(self._close(held))
-            self._leaving[task] = held
-            task.add_done_callback(self._leaving.pop)
+            self._begin(self._close(held))
+
+    def _see_off_arms(self, left: Iterable[Leaving]) -> None:
+        for one in left:
+            self._ending[one.row] += 1
+            if one.is_final:
+                self._final.add(one.row)
+            self._begin(self._close_arm(one))
+
+    def _begin(self, closing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(closing)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _close_arm(self, left: Leaving) -> None:
+        """Close one arm, and say so if its row is final now, whatever becomes of it."""
+        try:
+            if left.mirror is not None:
+                await left.mirror.close()
+            if left.opened is not None and left.batcher is not None:
+                await left.opened.close_arm(left.batcher, self._drain.left_s())
+        except Exception:  # noqa: BLE001 - its end must not be everybody's
+            _log.exception("an arm did not close in order")
+        finally:
+            self._ending[left.row] -= 1
+            if not self._ending[left.row]:
+                del self._ending[left.row]
+                if left.row in self._final:
+                    self._final.remove(left.row)
+                    self._on_retired((left.row,))
 
     async def _close(self, held: _Held) -> None:
         """Close one version and say so, whatever becomes of it."""
@@ -178,17 +214,16 @@ class Catalog:
             self._on_retired((held.assigned.row,))
 
 
-def _served(model: str, entry: Entry, meant: Mapping[Key, _Held | None]) -> Served:
-    versions: dict[str, Version] = {}
-    unready = dict(entry.unready)
-    for version, digest in sorted(entry.served.items(), key=lambda one: version_key(one[0])):
+def _by_version(model: str, entry: Entry, meant: Mapping[Key, _Held | None]) -> Held:
+    """Return each version that a table serves, or why it is not held."""
+    found: dict[str, Opened | str] = {}
+    for version, digest in entry.served.items():
         held = meant[model, version, digest]
-        if held is not None and held.opened is not None:
-            versions[version] = held.opened.version
+        if held is None:
+            found[version] = "it is not loaded in this replica yet"
         else:
-            unready[version] = held.reason if held else "it is not loaded in this replica yet"
-    default = None if entry.default is None else versions.get(entry.default)
-    return Served(default, versions, unready)
+            found[version] = held.opened or held.reason
+    return found
 
 
 def _reason(error: Exception) -> str:

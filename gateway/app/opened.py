@@ -1,55 +1,125 @@
-"""Opened: a loaded version with its executor and its batcher.
+"""Opened: a loaded version with its executor and its batchers.
 
 Job    introduce a session to what runs it.
 Life   made when a version is prepared; `close` answers what was accepted, then lets go of
        the session, so that its memory is free when the last execution has ended.
 Never  is reached by callers before it is published, or after it has left the table.
+
+A version has a batcher of its own, for who asks for it, and one for each arm of a routing
+document that leads to it: so no execution holds calls of two arms, and what is counted of
+an arm is exact. All share one executor.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
-from gateway.batch.batcher import Batcher, Finish
+from gateway.batch.batcher import Batcher, Finish, Run
 from gateway.config import Config
 from gateway.core.batching import Policy
 from gateway.errors import Draining
-from gateway.execute.executors import Inline, Threads
+from gateway.execute.executors import Execute, Inline, Threads
 from gateway.observe.record import Record
 from gateway.repository.load import Loaded
-from gateway.types import Call, Version
+from gateway.types import Call, Outputs, Version
 
 _log = logging.getLogger(__name__)
+Make = Callable[[Record], Batcher]
 
 
 class Opened:
-    """Answers the calls of one version."""
+    """Answers the calls of one version.
+
+    Mutable state: the batchers of arms (`_arms`), those that are being closed (`_ends`), and
+    where they run since they `_moved`.
+    """
 
     def __init__(
-        self, version: Version, batcher: Batcher, record: Record, stack: AsyncExitStack
+        self, version: Version, make: Make, record: Record, stack: AsyncExitStack, execute: Execute
     ) -> None:
+        """`make` gives a batcher that tells a record; `stack` is the executor's."""
         self.version = version
-        self.batcher = batcher
+        self.batcher = make(record).open()
         self.record = record  # the one that writes to the version's row
-        self._stack = stack  # the executor's
+        self.execute = execute
+        self._make = make
+        self._stack = stack
+        self._moved: tuple[Run, Policy] | None = None
+        self._arms: set[Batcher] = set()
+        self._ends: dict[Batcher, asyncio.Event] = {}
+
+    def open_arm(self, record: Record) -> Batcher:
+        """Return one more batcher, which tells `record`."""
+        batcher = self._make(record).open()
+        if self._moved is not None:
+            batcher.move(*self._moved)
+        self._arms.add(batcher)
+        return batcher
+
+    async def close_arm(self, batcher: Batcher, within_s: float) -> None:
+        """Answer within so many seconds what an arm accepted; return when that is done, also
+        where somebody else is at it, or was. Cancel: safe; what is left is failed.
+        """
+        ended = self._ends.get(batcher)
+        if ended is not None:
+            await ended.wait()
+            return
+        if batcher is not self.batcher and batcher not in self._arms:
+            return
+        ended = self._ends[batcher] = asyncio.Event()
+        try:
+            await _end(batcher, within_s)
+        finally:
+            ended.set()
+            self._arms.discard(batcher)
+            del self._ends[batcher]
+
+    def move(self, run: Run, policy: Policy) -> None:
+        """Give the next batches, of all arms, to another executor."""
+        self._moved = run, policy
+        for batcher in (self.batcher, *self._arms):
+            batcher.move(run, policy)
 
     async def close(self, within_s: float) -> None:
         """Answer within so many seconds what was accepted; call it once.
 
         Cancel: safe; what is left is failed.
         """
+        batchers = (self.batcher, *self._arms)
         try:
-            await self.batcher.close(within_s)
+            await asyncio.gather(*(self.close_arm(one, within_s) for one in batchers))
         finally:
+            # These lead to the session as well, in a circle with its alarm: see `_end`.
+            self._make, self.execute, self._moved = _make_none, _execute_none, None
             await self._stack.aclose()
-            # Batcher, executor and alarm hold each other, in objects that the collector may
-            # have been told to pass over: without this the session would stay for ever.
-            self.batcher.move(_refuse, Policy())
+
+
+async def _end(batcher: Batcher, within_s: float) -> None:
+    try:
+        await batcher.close(within_s)
+    finally:
+        # Batcher, executor and alarm hold each other, in objects that the collector may
+        # have been told to pass over: without this the session would stay for ever.
+        batcher.move(_refuse, Policy())
 
 
 def _refuse(_calls: Sequence[Call], finish: Finish) -> None:
-    finish(Draining("this version was unloaded"))
+    finish(_unloaded())
+
+
+def _make_none(_record: Record) -> Batcher:
+    raise _unloaded()
+
+
+def _execute_none(_calls: Sequence[Call]) -> Outputs:
+    raise _unloaded()
+
+
+def _unloaded() -> Draining:
+    return Draining("this version was unloaded")
 
 
 async def open_version(
@@ -59,23 +129,27 @@ async def open_version(
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
     policy, instances = _policy(loaded, config), declared.execution.instances
-    threads = await stack.enter_async_context(Threads(loaded.session.execute, instances))
+    execute, version = loaded.session.execute, loaded.version
+    threads = await stack.enter_async_context(Threads(execute, instances))
     if not placement.is_inline:
         policy = replace(policy, max_running=instances)
-        batcher = await Batcher(threads.run, policy, record).__aenter__()
-        return Opened(loaded.version, batcher, record, stack)
+        return Opened(version, partial(_batcher, threads.run, policy), record, stack, execute)
 
     def leave_loop() -> None:
-        name = f"{loaded.version.model} version {loaded.version.version}"
+        name = f"{version.model} version {version.version}"
         _log.warning("%s held the event loop too long too often: it moves to a thread", name)
-        batcher.move(threads.run, policy)
+        opened.move(threads.run, policy)
         on_move()
 
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
-    inline = Inline(loaded.session.execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    batcher = await Batcher(inline.run, policy, record).__aenter__()
-    return Opened(loaded.version, batcher, record, stack)
+    inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
+    opened = Opened(version, partial(_batcher, inline.run, policy), record, stack, execute)
+    return opened
+
+
+def _batcher(run: Run, policy: Policy, record: Record) -> Batcher:
+    return Batcher(run, policy, record)
 
 
 def _policy(loaded: Loaded, config: Config) -> Policy:

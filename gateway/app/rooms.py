@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway.app.arms import Arms
 from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
+from gateway.app.exposures import Exposures
 from gateway.app.loader import Loader
+from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
 from gateway.app.returning import EVERY_S, Returning
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
-from gateway.control.messages import Assigned, Entry, Table
+from gateway.control.messages import Assigned, Disagreed, Entry, Table
 from gateway.execute.session import LoadFailed
 from gateway.flow import Flow
 from gateway.observe.memory import Memory
@@ -36,6 +39,7 @@ from gateway.wire.desk import Desk
 from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
+from gateway.wire.keys import Keys
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
 from gateway.wire.paths import Routes
@@ -85,6 +89,10 @@ class Replica:
         )
 
 
+def _nobody_asks(_disagreed: Disagreed) -> None:
+    """Hear of a disagreement that nobody keeps."""
+
+
 def _spread() -> float:
     return random.uniform(1 - _AGE_SPREAD_RATIO, 1 + _AGE_SPREAD_RATIO)  # noqa: S311 - no secret
 
@@ -95,6 +103,7 @@ async def open_rooms(
     memory: Memory,
     on_retired: Callable[[tuple[int, ...]], None],
     desk_of: Callable[[Flow, Catalog], Desk],
+    on_worst: Callable[[Disagreed], None] = _nobody_asks,
     returns_every_s: float = EVERY_S,
 ) -> AsyncIterator[Replica]:
     """Make a replica that serves nothing yet; answer what it accepted when the block is left.
@@ -103,7 +112,9 @@ async def open_rooms(
     """
     drain = Drain(config.drain_timeout_s)
     record = Record(memory.row(0))
-    flow = Flow({}, {})
+    log = config.exposure_log
+    exposures = Exposures(log.path) if log.enabled else None
+    flow = Flow({}, {}, exposures=exposures)
     routes = routes_of(config)
     loader = Loader()
     returning = Returning(loader.run, returns_every_s)
@@ -117,23 +128,33 @@ async def open_rooms(
         returning.changed()
         on_retired(rows)
 
+    arms = Arms(lambda row: Record(memory.row(row)), record, partial(open_mirror, on_worst))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(returning)
+        if exposures is not None:
+            await stack.enter_async_context(exposures)
         unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
-        intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
-        catalog = await stack.enter_async_context(Catalog((flow, intake), open_one, drain, retired))
-        is_explicit = config.repository.control == "explicit"
-        metadata = Metadata(
-            flow,
-            config.server_name,
-            catalog.found,
-            default_wait_ms=config.batching.max_wait_ms,
-            is_leaving=drain.is_leaving,
-            needs_a_model=not is_explicit,
+        keys = Keys(config.auth.keys)
+        intake = Intake(flow, intake_policy(config), record, unpack=unpacker, keys=keys)
+        catalog = await stack.enter_async_context(
+            Catalog((flow, intake), open_one, arms, drain, retired)
         )
+        is_explicit = config.repository.control == "explicit"
+        metadata = _metadata_of(config, flow, catalog, drain)
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
         rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes)
         yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog)
+
+
+def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:
+    return Metadata(
+        flow,
+        config.server_name,
+        catalog.found,
+        default_wait_ms=config.batching.max_wait_ms,
+        is_leaving=drain.is_leaving,
+        needs_a_model=config.repository.control != "explicit",
+    )
 
 
 @asynccontextmanager

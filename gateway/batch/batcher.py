@@ -75,13 +75,17 @@ class Batcher:
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._drained = self._loop.create_future()
-        return self
+        return self.open()
 
     async def __aexit__(self, *_: object) -> None:
         if not self._is_closing:
             await self.close(self._policy.drain_s)
+
+    def open(self) -> Self:
+        """Take calls from now on, on the running loop; then somebody must `close`."""
+        self._loop = asyncio.get_running_loop()
+        self._drained = self._loop.create_future()
+        return self
 
     async def close(self, within_s: float) -> None:
         """Take no more, and answer within so many seconds what was accepted; once.
@@ -127,6 +131,10 @@ class Batcher:
         """
         self._run, self._policy = run, policy
         self._wake()
+
+    def is_idle(self) -> bool:
+        """Say whether nothing waits and nothing runs."""
+        return not self._waiting_rows and not self._running.batches
 
     def statistics(self) -> Statistics:
         return Statistics(self._waiting_rows, len(self._running.batches))

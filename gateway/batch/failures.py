@@ -16,7 +16,7 @@ def queue_full(call: Call, policy: Policy) -> Overloaded:
     """Return the refusal of a call for which there is no room."""
     return Overloaded(
         f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
-        f"'{call.version.model}' version {call.version.version}"
+        f"'{call.arm.version.model}' version {call.arm.version.version}"
     )
 
 

@@ -45,17 +45,25 @@ class Caller:
         """Change something; return what it became. Raises: Unanswered, Declined."""
         return self._ask("POST", segments, body, _CHANGE_WITHIN_S)
 
+    def put(self, *segments: str, body: Mapping[str, object], if_match: str) -> Any:
+        """Replace what is at a path, if it is still the one that `if_match` names.
+
+        Returns what it became. Raises: Unanswered, Declined.
+        """
+        return self._ask("PUT", segments, body, _CHANGE_WITHIN_S, {"if-match": if_match})
+
     def _ask(
         self,
         method: str,
         segments: tuple[str, ...],
         body: Mapping[str, object] | None,
         within_s: float,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         url = "/".join([self._url, "admin/v1", *(quote(one, safe="") for one in segments)])
         try:
             with self._client(within_s) as client:
-                answer = client.request(method, url, json=body)
+                answer = client.request(method, url, json=body, headers=headers)
         except httpx.TimeoutException:
             raise Unanswered(f"{self._url} did not answer within {within_s:g} s") from None
         except httpx.HTTPError as error:
@@ -98,4 +106,7 @@ def _refusal(url: str, status: int, said: object) -> str:
     if status == 401:
         return f"{said['error']} (give --token-file, or set {TOKEN_VARIABLE})"
     words: str = said["error"]
+    faults = said.get("faults")
+    if isinstance(faults, list):
+        return "\n".join(f"{one['path']}: {one['fault']}" for one in faults)
     return words

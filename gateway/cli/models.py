@@ -6,62 +6,24 @@ Never  decides: what it says is what the gateway answered.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli.columns import columns
 from gateway.cli.endings import run
+from gateway.cli.options import CaFile, Gateway, Json, Options, TokenFile, url_of
 
 if TYPE_CHECKING:
     from gateway.cli.caller import Caller
 
-_GATEWAY = "http://127.0.0.1:8081"
 _HEAD = ("MODEL", "VERSION", "DEFAULT", "STATE", "EXECUTOR", "ROWS", "DIGEST", "REASON")
 
-
-def _url(text: str | None) -> str | None:
-    if text is not None and not text.startswith(("http://", "https://")):
-        raise typer.BadParameter("must begin with http:// or https://")
-    return text
-
-
-Gateway = Annotated[
-    str | None, typer.Option(callback=_url, help=f"Its management port; {_GATEWAY} by default.")
-]
-TokenFile = Annotated[
-    Path | None, typer.Option(help="File with your token; or set GATEWAY_ADMIN_TOKEN.")
-]
-CaFile = Annotated[
-    Path | None, typer.Option(help="Certificates to trust; the system's by default.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Model = Annotated[str, typer.Argument(help="Its name.")]
 Version = Annotated[str | None, typer.Argument(help="One version.")]
 Reason = Annotated[str | None, typer.Option(help="Why; the gateway's log keeps it.")]
 
 app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """Where to ask, as whom, and how to print; each command takes them too."""
-
-    gateway: str | None
-    token_file: Path | None
-    ca_file: Path | None
-    as_json: bool
-
-    def over(self, outer: "_Options") -> "_Options":
-        """Return these, and those given before the command where these are not given."""
-        return _Options(
-            self.gateway or outer.gateway,
-            self.token_file or outer.token_file,
-            self.ca_file or outer.ca_file,
-            self.as_json or outer.as_json,
-        )
 
 
 @app.callback()
@@ -74,7 +36,7 @@ def models(
     as_json: Json = False,
 ) -> None:
     """List models, load them and unload them in a running gateway."""
-    context.obj = _Options(gateway, token_file, ca_file, as_json)
+    context.obj = Options(gateway, token_file, ca_file, as_json)
     if context.invoked_subcommand is None:
         _list(context.obj)
 
@@ -89,7 +51,7 @@ def list_models(
     as_json: Json = False,
 ) -> None:
     """Show every known version and its state."""
-    _list(_Options(gateway, token_file, ca_file, as_json).over(context.obj))
+    _list(Options(gateway, token_file, ca_file, as_json).over(context.obj))
 
 
 @app.command()
@@ -108,7 +70,7 @@ def load(  # noqa: PLR0913 - one argument for each flag
 
     Done when every replica serves it; if any cannot, nothing has changed.
     """
-    options = _Options(gateway, token_file, ca_file, as_json).over(context.obj)
+    options = Options(gateway, token_file, ca_file, as_json).over(context.obj)
     _change(options, "load", model, version, reason)
 
 
@@ -125,11 +87,11 @@ def unload(  # noqa: PLR0913 - one argument for each flag
     as_json: Json = False,
 ) -> None:
     """Stop serving a version, or all of a model's; what was accepted is still answered."""
-    options = _Options(gateway, token_file, ca_file, as_json).over(context.obj)
+    options = Options(gateway, token_file, ca_file, as_json).over(context.obj)
     _change(options, "unload", model, version, reason)
 
 
-def _list(options: _Options) -> None:
+def _list(options: Options) -> None:
     def listed(caller: "Caller") -> tuple[Any, Sequence[Mapping[str, Any]]]:
         answer = caller.get("models")
         return answer, answer["models"]
@@ -138,7 +100,7 @@ def _list(options: _Options) -> None:
 
 
 def _change(
-    options: _Options, what: str, model: str, version: str | None, reason: str | None
+    options: Options, what: str, model: str, version: str | None, reason: str | None
 ) -> None:
     place = ("models", model) if version is None else ("models", model, "versions", version)
     body = {} if reason is None else {"reason": reason}
@@ -151,18 +113,16 @@ def _change(
 
 
 def _show(
-    options: _Options, ask: Callable[["Caller"], tuple[Any, Sequence[Mapping[str, Any]]]]
+    options: Options, ask: Callable[["Caller"], tuple[Any, Sequence[Mapping[str, Any]]]]
 ) -> None:
     """Ask, and print the answer: all of it as JSON, or its models as a table."""
-    from gateway.cli.caller import Caller, Declined, token_of  # noqa: PLC0415 - not for `--help`
+    from gateway.cli.caller import Declined  # noqa: PLC0415 - not for `--help`
 
-    url = options.gateway or _GATEWAY
-    caller = Caller(url, token_of(options.token_file), options.ca_file)
     try:
-        answer, found = ask(caller)
+        answer, found = ask(options.caller())
         lines = [json.dumps(answer, indent=2)] if options.as_json else columns(_HEAD, _rows(found))
     except (KeyError, TypeError):
-        raise Declined(f"{url} answered, and not as a gateway does") from None
+        raise Declined(f"{url_of(options)} answered, and not as a gateway does") from None
     for line in lines:
         typer.echo(line)
 

@@ -8,6 +8,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli import models as models_commands
+from gateway.cli import routes as routes_commands
 from gateway.cli.endings import run
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(models_commands.app, name="models")
+app.add_typer(routes_commands.app, name="routes")
 
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Configuration file; gateway.toml if there is one.")

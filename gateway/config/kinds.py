@@ -16,6 +16,11 @@ from gateway.core.versions import is_model_name
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _ROUTE = re.compile(r"(?:/(?:[!$&-.0-;=@-~]|%[0-9A-Fa-f]{2})+)+")
 _TOKEN = re.compile(r"(viewer|operator):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
+_KEY = re.compile(r"operate:[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
+_EXPECTED_KEY = (
+    "must be role:name:sha256, role operate (the others are not built yet), name of letters, "
+    "digits and . _ -, sha256 of 64 hex digits"
+)
 _EXPECTED = (
     "must be role:name:sha256, role viewer or operator, name of letters, digits and . _ -, "
     "sha256 of 64 hex digits"
@@ -63,6 +68,12 @@ def _token(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if not _KEY.fullmatch(value):
+        raise ValueError(_EXPECTED_KEY)
+    return value
+
+
 def _distinct(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse two names for one token: which of them asked, nobody could say."""
     if len({token.rpartition(":")[2].lower() for token in tokens}) < len(tokens):
@@ -84,6 +95,11 @@ Hosts = Annotated[tuple[Host, ...], Field(strict=False)]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_model_name)], ...], Field(strict=False)]
 # `repr=False` marks a secret: it is shown neither in faults nor in logs.
 Secrets = Annotated[tuple[Text, ...], Field(strict=False, repr=False)]
+Keys = Annotated[
+    tuple[Annotated[str, AfterValidator(_key)], ...],
+    Field(strict=False, repr=False),
+    AfterValidator(_distinct),
+]
 Tokens = Annotated[
     tuple[Annotated[str, AfterValidator(_token)], ...],
     Field(strict=False, repr=False),

@@ -19,17 +19,17 @@ from gateway.config.kinds import (
     Count,
     Host,
     Hosts,
+    Keys,
     Names,
     NotNegative,
     Port,
     Positive,
-    Ratio,
     Route,
-    Secrets,
     Table,
     Text,
     Tokens,
 )
+from gateway.config.records import ExposureLogConfig, FeedbackConfig, PayloadLogConfig
 
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to compare with, not to listen on
 
@@ -178,7 +178,7 @@ class CacheConfig(Table):
 
 
 class RedisConfig(Table):
-    """The store that a fleet shares: none without a URL."""
+    """The store of routing documents that a fleet shares: without a URL each host has its own."""
 
     url: Annotated[str | None, Field(pattern=r"^(rediss?|unix)://.+", repr=False)] = None
     """Where it is; it may hold a password."""
@@ -187,17 +187,10 @@ class RedisConfig(Table):
 class AuthConfig(Table):
     """Who may call: anybody, without keys."""
 
-    keys: Secrets = ()
-    """API keys of the data port."""
+    keys: Keys = ()
+    """API keys of the data port, each role:name:sha256; who may operate may pin a variant."""
     admin_tokens: Tokens = ()
     """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
-
-
-class FeedbackConfig(Table):
-    """Who may send true labels."""
-
-    keys: Secrets = ()
-    """API keys that may."""
 
 
 class RoutesConfig(Table):
@@ -205,17 +198,6 @@ class RoutesConfig(Table):
 
     new_versions: Literal["hold", "serve"] = "hold"
     """hold: nothing, until a routing document says so; serve: all of its model's calls."""
-
-
-class PayloadLogConfig(Table):
-    """Sampled requests and answers, as JSON lines."""
-
-    enabled: bool = False
-    """Whether they are written."""
-    path: AnyPath = Path(".gateway/payloads.jsonl")
-    """The file."""
-    sample_ratio: Ratio = 0.01
-    """How many of them, from 0 to 1."""
 
 
 class Config(Table):
@@ -264,6 +246,7 @@ class Config(Table):
     auth: AuthConfig = AuthConfig()
     feedback: FeedbackConfig = FeedbackConfig()
     routes: RoutesConfig = RoutesConfig()
+    exposure_log: ExposureLogConfig = ExposureLogConfig()
     payload_log: PayloadLogConfig = PayloadLogConfig()
 
     @model_validator(mode="after")

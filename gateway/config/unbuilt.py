@@ -15,10 +15,7 @@ UNBUILT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("cache.enabled", bool, "there is no cache"),
     ("cache.scope", lambda value: value == "key", "there are no keys to keep answers apart by"),
     ("cache.fleet_key", bool, "there is no shared cache"),
-    ("redis.url", bool, "nothing is kept in Redis"),
-    ("auth.keys", bool, "requests are not authenticated"),
     ("feedback.keys", bool, "there is no feedback"),
-    ("routes.new_versions", lambda value: value == "serve", "there are no routing documents"),
     ("payload_log.enabled", bool, "requests are not logged"),
 )
 

@@ -18,6 +18,7 @@ The supervisor starts a conversation with Hello; the replica answers Started. Th
     Withdraw                fail readiness, ask callers to leave, serve on
     Retire                  accept no more, see everybody off, then end; a successor stands
     Drain                   end within so many seconds
+             -> Disagreed   unasked: a shadow differs; the worst few alone
     Ask      <- Ask         a caller of the data port wants what only the supervisor knows
 """
 
@@ -27,6 +28,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
+from gateway.core.documents import Document
 from gateway.repository.proof import Proof
 from gateway.repository.reasons import shortened
 
@@ -87,12 +89,16 @@ class Entry:
 
     `default` answers where a request names no version; None: nothing does. `served` are
     digests by version, ascending. `unready` are reasons by version, for what is known
-    and cannot be asked: its callers hear `not_ready`.
+    and cannot be asked: its callers hear `not_ready`. `document` says how calls are shared
+    that name no version; None: there is none, and `default` answers. `rows` are the telemetry
+    rows of its variants and shadows, by name.
     """
 
     default: str | None
     served: Mapping[str, str] = field(default_factory=dict)
     unready: Mapping[str, str] = field(default_factory=dict)
+    document: Document | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _put(self, "unready", _told(self.unready))
@@ -210,10 +216,35 @@ class Reply:
             _put(self, "body", shortened(self.body, MOST_REASON_BYTES))
 
 
+Element = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreed:
+    """A row of which a shadow said something quite else than the caller was told.
+
+    Shapes: rows are flat, and cut. Units: `at` is in seconds since 1970. `distance` None: there
+    is no such number, or it is beyond all of them.
+    """
+
+    model: str
+    revision: int
+    shadow: str
+    output: str
+    distance: float | None
+    asked: Mapping[str, tuple[Element, ...]]  # by input
+    told: tuple[Element, ...]
+    said: tuple[Element, ...]  # by the shadow
+    at: float
+    kind: Literal["disagreed"] = "disagreed"
+
+
 ToReplica = (
     Hello | Prepare | Forget | Publish | Accept | Release | Withdraw | Retire | Drain | Reply
 )
-ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask
+ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed
+
+Unasked = Retired | Released | Ask | Disagreed  # what answers nothing that the supervisor said
 
 # Without a kind there is no message: a default would make one of `{}`.
 TO_REPLICA: TypeAdapter[ToReplica] = TypeAdapter(Annotated[ToReplica, Discriminator("kind")])

@@ -74,7 +74,7 @@ def split(call: Call, max_rows: int, before_answer: Callable[[Call, Outputs], No
 
 def _part(call: Call, start: int, stop: int, on_done: "partial[None]") -> Call:
     payloads = tuple(_slice(payload, call.rows, start, stop) for payload in call.payloads)
-    part = Call(call.version, payloads, stop - start, call.shapes, on_done)
+    part = Call(call.arm, payloads, stop - start, call.shapes, on_done)
     part.deadline, part.priority, part.arrived = call.deadline, call.priority, call.arrived
     part.is_part = True
     return part

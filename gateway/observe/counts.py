@@ -19,6 +19,8 @@ Size = tuple[int, int, int, int]
 
 _NO_OUTCOMES = (0,) * len(layout.OUTCOME_NAMES)
 _NO_TIMES = (0,) * HISTOGRAM_CELLS
+_NO_SHADOW = (0,) * len(layout.SHADOW_NAMES)
+_NO_OUTPUTS = (0,) * layout.MOST_OUTPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Counts:
     """Sums over any number of rows.
 
     Shapes: `outcomes` in the order of `OUTCOME_NAMES`; `request`, `queue`, `execution`
-    have HISTOGRAM_CELLS buckets, not cumulative; `sizes` maps the rows of an execution to
+    have HISTOGRAM_CELLS buckets, not cumulative; `shadowed` in the order of `SHADOW_NAMES`,
+    `disagreements` in that of the outputs; `sizes` maps the rows of an execution to
     (executions, input, infer, output nanoseconds).
     """
 
@@ -42,6 +45,9 @@ class Counts:
     executions: int = 0
     inferences: int = 0
     shed_rows: int = 0
+    fallbacks: int = 0
+    shadowed: tuple[int, ...] = _NO_SHADOW
+    disagreements: tuple[int, ...] = _NO_OUTPUTS
     outcomes: tuple[int, ...] = _NO_OUTCOMES
     request: tuple[int, ...] = _NO_TIMES
     queue: tuple[int, ...] = _NO_TIMES
@@ -70,6 +76,9 @@ def read(row: memoryview) -> Counts:
         cells[layout.EXECUTIONS],
         cells[layout.INFERENCES],
         cells[layout.SHED_ROWS],
+        cells[layout.FALLBACKS],
+        tuple(cells[layout.SHADOWED : layout.SHADOWED + len(layout.SHADOW_NAMES)]),
+        tuple(cells[layout.DISAGREEMENTS : layout.DISAGREEMENTS + layout.MOST_OUTPUTS]),
         _outcomes(cells),
         _histogram(cells, layout.REQUEST),
         _histogram(cells, layout.QUEUE),
@@ -104,6 +113,9 @@ def plus(one: Counts, other: Counts) -> Counts:
         one.executions + other.executions,
         one.inferences + other.inferences,
         one.shed_rows + other.shed_rows,
+        one.fallbacks + other.fallbacks,
+        _added(one.shadowed, other.shadowed),
+        _added(one.disagreements, other.disagreements),
         _added(one.outcomes, other.outcomes),
         _added(one.request, other.request),
         _added(one.queue, other.queue),

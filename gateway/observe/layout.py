@@ -6,7 +6,8 @@ Never  changes while a gateway runs: both sides are started from the same code, 
 
 The memory is int64 cells in native order, in rows of `ROW_CELLS`. Row 0 is the replica's
 own: its heartbeat, and the requests that were refused before a version was known. Every
-other row belongs to one (digest, arm, revision), as the supervisor assigned it. A cell
+other row belongs to one (digest, arm, revision), as the supervisor assigned it; the arm
+`direct` has what was asked for by version, or pinned. A cell
 has one writer, so no cell needs a lock; an aligned int64 is never seen half written.
 
 A row, from its first cell:
@@ -43,7 +44,7 @@ For the same reason an answer that cannot be written after its execution succeed
 counted twice, as the success that it was to the model and as `internal`.
 """
 
-LAYOUT = 1  # what cell 0 of the memory says
+LAYOUT = 2  # what cell 0 of the memory says
 
 # Row 0
 LAYOUT_CELL = 0
@@ -88,6 +89,10 @@ FAILED_OUTCOMES = ("client_gone", "deadline_exceeded", "model_failed", "internal
 
 FAIL_NS = 32  # as SUCCESS_NS, of the outcomes in FAILED_OUTCOMES
 SHED_ROWS = 33  # of requests refused because too much was waiting
+FALLBACKS = 34  # requests that another arm was asked instead
+
+SHADOWED = 35  # calls of a shadow, in the order of `SHADOW_NAMES`
+SHADOW_NAMES = ("agreed", "disagreed", "failed", "dropped")
 
 BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
@@ -98,16 +103,20 @@ HISTOGRAM_CELLS = len(BUCKETS_S) + 1
 REQUEST = 40
 QUEUE = REQUEST + HISTOGRAM_CELLS
 EXECUTION = QUEUE + HISTOGRAM_CELLS
-SIZES = 96
+DISAGREEMENTS = 96  # rows of a shadow, by output; the last cell has all further outputs
+MOST_OUTPUTS = 16
+SIZES = 112
 SIZE_CELLS = 5
 MOST_SIZES = 1024  # sizes beyond are counted everywhere but in a slot
 
 ROW_CELLS = 5632  # 44 KiB, eleven pages: rows share none
-MOST_ROWS = 4096
+MOST_ROWS = 16384
 MEMORY_BYTES = ROW_CELLS * MOST_ROWS * 8
 
 assert OUTCOMES + OUTCOME_NAMES.index("success") + 1 == HEAD_CELLS
 assert OUTCOMES + len(OUTCOME_NAMES) <= FAIL_NS
-assert max(FAIL_NS, SHED_ROWS) < REQUEST
-assert EXECUTION + HISTOGRAM_CELLS <= SIZES
+assert max(FAIL_NS, SHED_ROWS, FALLBACKS) < SHADOWED
+assert SHADOWED + len(SHADOW_NAMES) <= REQUEST
+assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
+assert DISAGREEMENTS + MOST_OUTPUTS <= SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS

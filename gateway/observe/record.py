@@ -44,6 +44,7 @@ _LOSSES = {
     name: OUTCOMES + place for place, name in enumerate(layout.OUTCOME_NAMES) if name != "success"
 }
 _BUCKETS_NS = tuple(round(bound_s * 1e9) for bound_s in BUCKETS_S)
+_SHADOWED = {name: layout.SHADOWED + at for at, name in enumerate(layout.SHADOW_NAMES)}
 _FAILED = frozenset(layout.FAILED_OUTCOMES)
 
 
@@ -51,7 +52,7 @@ class Record:
     """What it is told of stands in the row when it returns.
 
     Row 0 hears `heartbeat`, `moved` and `refuse`; any other row `begin`, `finish`,
-    `complete` and `refuse`.
+    `complete`, `refuse` and `fell_back`, that of a shadow `shadowed` and `disagreed` too.
 
     Mutable state: the numbers of the row's first cells, and `_sizes`, the slots in use.
     """
@@ -133,6 +134,18 @@ class Record:
             row[REQUEST + bisect_left(_BUCKETS_NS, elapsed_ns)] += 1
         elif code == "overloaded":
             row[layout.SHED_ROWS] += rows
+
+    def fell_back(self) -> None:
+        """Count a request that another arm was asked instead."""
+        self._row[layout.FALLBACKS] += 1
+
+    def shadowed(self, outcome: str, calls: int) -> None:
+        """Count what became of calls that this shadow was asked as well."""
+        self._row[_SHADOWED[outcome]] += calls
+
+    def disagreed(self, output: int, rows: int) -> None:
+        """Count rows of which this shadow would have said something else."""
+        self._row[layout.DISAGREEMENTS + min(output, layout.MOST_OUTPUTS - 1)] += rows
 
     def heartbeat(self, now_ns: int, connections: int) -> None:
         """Show that the loop turns. Units: monotonic nanoseconds."""

@@ -16,9 +16,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, Self
 
-from gateway.control.messages import Ask, Reply, Retired
+from gateway.control.messages import Ask, Disagreed, Reply, Retired
 from gateway.core.quarantine import Death, History, is_attributable, judge
 from gateway.errors import GatewayError
+from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.ledger import Ledger
 from gateway.supervise.oomkills import oom_kills
 from gateway.supervise.replica import Replica
@@ -43,6 +44,7 @@ class Accounts:
 
     def __init__(self, ledger: Ledger, settings: Callable[[], str]) -> None:
         self.settings = settings
+        self.disagreements = Disagreements()
         self._ledger = ledger
         self._history = History()
         self._oom_kills = oom_kills()
@@ -67,8 +69,13 @@ class Accounts:
         """Count what a new process writes."""
         self._ledger.attach(replica.memory)
 
-    def heard(self, replica: Replica, message: Ask | Retired) -> None:
-        """Settle retired rows; have a question answered beside everything else."""
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+        """Settle retired rows; have a question answered beside everything else; pass on what
+        shadows said.
+        """
+        if isinstance(message, Disagreed):
+            self.disagreements.note(message)
+            return
         if isinstance(message, Retired):
             self._ledger.fold(replica.memory, message.rows)
             return

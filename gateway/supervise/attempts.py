@@ -51,7 +51,9 @@ class Fleet(Protocol):
 class Ledger(Protocol):
     """Who owns the telemetry rows."""
 
-    def assign(self, model: str, version: str, digest: str) -> int:
+    def assign(
+        self, model: str, version: str, digest: str, arm: str = ..., revision: int = ...
+    ) -> int:
         """Return a row that is nobody's. Raises: LedgerFull."""
 
     def retire(self, row: int) -> None:

@@ -12,13 +12,20 @@ under way may publish at the same time; both always publish the newest table the
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from gateway.control.messages import Table
 from gateway.core.lifecycle import Quarantined, Unload, Unloaded
+from gateway.supervise.armrows import ArmRows
 from gateway.supervise.attempts import Attempt, Attempts, Fleet, Ledger, Prover
 from gateway.supervise.register import Known, Register
 
 _log = logging.getLogger(__name__)
+Sight = Callable[[Register], Awaitable[None]]
+
+
+async def see_nothing(_register: Register) -> None:
+    """Adopt no document."""
 
 
 class Changes:
@@ -26,12 +33,17 @@ class Changes:
     whether the fleet's table is older than the register's.
     """
 
-    def __init__(self, register: Register, prover: Prover, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(
+        self, register: Register, prover: Prover, fleet: Fleet, ledger: Ledger, sight: Sight
+    ) -> None:
+        """`sight` sees what is about to be published, and may adopt documents for it."""
         self._register = register
         self._prover, self._fleet, self._ledger = prover, fleet, ledger
+        self._sight = sight
+        self._arm_rows = ArmRows(ledger)
         self._attempts: Attempts | None = None
         self._leaving: list[int] = []
-        self._published = 0  # the revision that every replica has
+        self.published = Table(0)  # what every replica has
         self._is_behind = asyncio.Event()
 
     async def bring_in(
@@ -68,13 +80,16 @@ class Changes:
 
     async def publish(self) -> None:
         """Have callers answered by the newest table; then take back the rows that left."""
+        await self._sight(self._register)
         table = self._register.table()
-        if table.revision == self._published:
+        if table.revision == self.published.revision:
             return
-        rows, self._leaving = self._leaving, []
+        given = self._arm_rows.given(table)  # and no wait before the fleet has it
+        rows, self._leaving = [*self._leaving, *self._arm_rows.left()], []
         try:
-            await self._fleet.publish(table)
-            self._published = max(self._published, table.revision)
+            await self._fleet.publish(given)
+            if table.revision > self.published.revision:
+                self.published = given
         finally:
             for row in rows:
                 self._ledger.retire(row)

@@ -18,7 +18,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol, Self
 
@@ -34,11 +34,13 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.core.documents import Document
 from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
 from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES
 from gateway.supervise.ledger import Image, Ledger, RowKey
 from gateway.supervise.overseer import ReplicaView
+from gateway.supervise.routed import Versioned, routed
 from gateway.supervise.sharing import Sharing
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,13 +56,9 @@ Labels = tuple[str, str, str]
 Totals = Mapping[Labels, Counts]
 
 
-class VersionView(Protocol):
+class VersionView(Versioned, Protocol):
     """What is asked of a version that the inventory knows."""
 
-    @property
-    def model(self) -> str: ...
-    @property
-    def version(self) -> str: ...
     @property
     def state(self) -> str: ...
     @property
@@ -75,6 +73,7 @@ class Snapshot:
     replicas: tuple[ReplicaView, ...]
     ends: Mapping[str, int]  # of replicas, by reason
     versions: tuple[VersionView, ...]
+    documents: Mapping[str, Document] = field(default_factory=dict)  # in force, by model
 
 
 class Exporter:
@@ -86,12 +85,14 @@ class Exporter:
         replicas: Callable[[], Sequence[ReplicaView]],
         ends: Callable[[], Mapping[str, int]],
         versions: Callable[[], Sequence[VersionView]],
+        documents: Callable[[], Mapping[str, Document]] = dict,
     ) -> None:
         """`ends` says how many replicas have ended, by a reason of few words."""
         self._ledger = ledger
         self._replicas = replicas
         self._ends = ends
         self._versions = versions
+        self._documents = documents
         self._thread = ThreadPoolExecutor(1, "metrics", switch_soon)
         self._sharing = Sharing(self._work_out)
 
@@ -109,6 +110,7 @@ class Exporter:
             replicas=tuple(self._replicas()),
             ends=dict(self._ends()),
             versions=tuple(self._versions()),
+            documents=self._documents(),
         )
 
     async def expose(self, accept: str = "") -> tuple[bytes, str]:
@@ -168,6 +170,7 @@ class _Families(Collector):
         yield _execution_durations(totals)
         yield _batch_rows(totals)
         yield from _work(totals)
+        yield from routed(totals, self._snapshot.documents, self._snapshot.versions)
         yield from _versions(self._snapshot.versions)
         yield from _processes(self._snapshot)
 

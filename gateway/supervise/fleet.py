@@ -32,15 +32,14 @@ from socket import socket
 from typing import Self
 
 from gateway.control.messages import (
-    Ask,
     Assigned,
     Drain,
     Forget,
     Hello,
     Released,
     Retire,
-    Retired,
     Table,
+    Unasked,
     Withdraw,
 )
 from gateway.core.restarts import Restarts, after_end
@@ -266,7 +265,7 @@ class Fleet:
         if replica.phase is not Phase.STARTING or not replica.is_alive:
             raise Ended("it was told to end")
 
-    def _hear(self, replica: Replica, message: Ask | Retired | Released) -> None:
+    def _hear(self, replica: Replica, message: Unasked) -> None:
         if not isinstance(message, Released):
             self._overseer.heard(replica, message)
         elif message.slot == replica.slot:

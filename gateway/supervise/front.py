@@ -17,13 +17,17 @@ from gateway.control.messages import Ask
 from gateway.errors import Rejected
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
+from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.exporter import Exporter
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.inventory import Inventory, VersionView
 from gateway.supervise.ledger import Image, Ledger
+from gateway.supervise.management.office import ShadowView
 from gateway.supervise.overseer import ReplicaView
+from gateway.supervise.shadowing import shadow_views
 from gateway.supervise.sharing import Sharing
 from gateway.supervise.telemetry import telemetry
+from gateway.supervise.traffic import Traffic
 from gateway.wire.loading import parameters_beside
 
 
@@ -35,15 +39,21 @@ class Front:
         inventory: Inventory,
         fleet: Fleet,
         ledger: Ledger,
+        traffic: Traffic,
+        disagreements: Disagreements,
         why_unready: Callable[[], Rejected | None],
     ) -> None:
+        self.traffic = traffic
+        self._disagreements = disagreements
         self._inventory = inventory
         self._fleet = fleet
         self._ledger = ledger
         self._why_unready = why_unready
         self._statistics = Sharing(self._count)
         self._telemetry = Sharing(self._copy)
-        self._exporter = Exporter(ledger, fleet.views, lambda: fleet.reasons, inventory.views)
+        self._exporter = Exporter(
+            ledger, fleet.views, lambda: fleet.reasons, inventory.views, inventory.documents
+        )
 
     async def __aenter__(self) -> Self:
         await self._exporter.__aenter__()
@@ -71,6 +81,13 @@ class Front:
     async def unload(self, model: str, version: str | None) -> None:
         """Stop serving a version, or all of a model's."""
         await self._inventory.unload(model, version)
+
+    def shadows(self, model: str) -> tuple[ShadowView, ...]:
+        """Return the shadows of a model's document. Raises: UnknownModel, NotReady."""
+        document = self.traffic.document(model)
+        names = {(model, one.version) for one in document.shadows}
+        counts = self._ledger.image(names).counts() if names else {}
+        return shadow_views(document, counts, self._inventory.known(model), self._disagreements)
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type."""

@@ -5,10 +5,9 @@ Life   `async with`; `start` loads what should be served; leaving refuses and gi
 Never  serves a version that some replica could not load; harms one for another's fault.
 
 Theory of operation. Whatever takes time is an order, and orders are worked off one at a
-time by one task: look at the disk, prove, assign a row, have the fleet prepare; then, in
-one step without a wait, change the register and publish its table; at last take back the
-rows that left. Until that step nothing has changed for callers, so a failure before it is
-only a reason in the index.
+time by one task: look at the disk, prove, assign a row, have the fleet prepare; then, in one
+step, change the register; publish its table, once the sight has seen it; at last take back the
+rows that left. Till then callers notice nothing, and a failure is a reason in the index.
 
 `quarantine` does not wait for its turn; see changes.py. Readers read the register, which
 is whole between any two steps. What a single replica cannot load, though it was loaded
@@ -24,17 +23,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from gateway.control.messages import Assigned, Table
+from gateway.core.documents import Document
 from gateway.core.lifecycle import Cause, Quarantined, Unloaded
-from gateway.core.versions import canonical_version, is_model_name
-from gateway.errors import CannotPrepare, GatewayError, Malformed, UnknownModel, UnknownVersion
+from gateway.core.versions import canonical_version
+from gateway.errors import CannotPrepare, GatewayError, UnknownModel, UnknownVersion
 from gateway.repository.discover import Parse, RepositoryError
 from gateway.supervise.attempts import Attempt, Fleet, Ledger, Prover
-from gateway.supervise.changes import Changes
+from gateway.supervise.changes import Changes, Sight, see_nothing
 from gateway.supervise.orders import Orders
 from gateway.supervise.overriding import make_home, overridden, remove, remove_others
 from gateway.supervise.register import Known, Register, VersionView
 from gateway.supervise.selection import EMPTY, Policy, Shelf, sentence, survey, survey_model
-from gateway.supervise.stocktaking import asked, due, gone, note
+from gateway.supervise.stocktaking import asked, check_name, due, gone, has_files, note
 
 __all__ = ["Inventory", "Policy", "VersionView"]
 
@@ -56,13 +56,15 @@ class Inventory:
         prover: Prover,
         fleet: Fleet,
         ledger: Ledger,
+        sight: Sight = see_nothing,
     ) -> None:
+        """`sight` sees what is about to be published; with one, every model needs a document."""
         # What blocks runs there: disks may be slow, and the loop is not ours alone.
         self.off_loop: Callable[..., Any] = asyncio.to_thread
         self._root, self._parse, self._policy = root, parse, policy
         self._fleet = fleet
-        self._register = Register()
-        self._changes = Changes(self._register, prover, fleet, ledger)
+        self._register = Register(needs_documents=sight is not see_nothing)
+        self._changes = Changes(self._register, prover, fleet, ledger, sight)
         self._orders = Orders(_MOST_ORDERS)
         self._home: Path | None = None
 
@@ -110,7 +112,7 @@ class Inventory:
         Raises: UnknownModel, UnknownVersion, Malformed, CannotPrepare, Overloaded, Draining.
         Cancel: safe; it is done all the same.
         """
-        _check_name(model)
+        check_name(model)
         canonical = None if version is None else canonical_version(version)
         await self._orders.give(partial(self._load, model, canonical, dict(parameters or {})))
 
@@ -124,8 +126,26 @@ class Inventory:
         await self._orders.give(partial(self._unload, model, canonical))
 
     def quarantine(self, digest: str, reason: str) -> bool:
-        """Take out what killed; say whether anything was served, or about to be."""
+        """Take out what killed; say whether it was news."""
         return self._changes.condemn(digest, Quarantined(reason))
+
+    async def adopt(self, *documents: Document) -> None:
+        """Share calls by these documents; return when every replica does. Cancel: safe."""
+        for one in documents:
+            self._register.adopt(one)
+        await self._changes.publish()
+
+    def known(self, model: str) -> Mapping[str, Known]:
+        """Return a model's versions, ascending; none where it is not known."""
+        return {name: one for name, one in self._register.of(model).items() if name}
+
+    def document(self, model: str) -> Document | None:
+        """Return by what a model's calls are shared."""
+        return self._register.document(model)
+
+    def documents(self) -> Mapping[str, Document]:
+        """Return by what the calls of every known model are shared."""
+        return self._register.documents()
 
     def assigned(self) -> tuple[Assigned, ...]:
         """Return all that is served."""
@@ -134,6 +154,10 @@ class Inventory:
     def table(self) -> Table:
         """Return what callers are answered by."""
         return self._register.table()
+
+    def published(self) -> Table:
+        """Return what callers of every replica are answered by."""
+        return self._changes.published
 
     def views(self) -> tuple[VersionView, ...]:
         """Return every known version: models by name, versions ascending."""
@@ -179,7 +203,7 @@ class Inventory:
         if self._policy.control == "none":
             failed = await self._changes.bring_in(due(self._register, model, shelf), is_whole=False)
             if failed:  # what was to be replaced stays, as long as its files do
-                leaving = [one for one in leaving if not await self.off_loop(_has_files, one)]
+                leaving = [one for one in leaving if not await self.off_loop(has_files, one)]
         else:
             leaving = [one for one in leaving if one.assigned is None]
         for one in leaving:
@@ -230,9 +254,8 @@ class Inventory:
         if not known:
             raise UnknownModel(f"Request for unknown model: '{model}' is not found")
         if version is not None and version not in known:
-            raise UnknownVersion(
-                f"Request for unknown model: '{model}' version {version} is not found"
-            )
+            what = f"Request for unknown model: '{model}' version {version} is not found"
+            raise UnknownVersion(what)
         meant = [one for one in known.values() if version in (None, one.version)]
         # What is only a fault has nothing to unload, and keeps its reason.
         await self._take_out([o for o in meant if o.on_disk or o.proof], Unloaded())
@@ -275,17 +298,3 @@ class Inventory:
         if self._home is not None:
             used = {known.private for known in self._register if known.assigned}
             await self.off_loop(remove_others, self._home, used)
-
-
-def _check_name(model: str) -> None:
-    if not model:
-        raise Malformed("Model name cannot be empty")
-    if not is_model_name(model):
-        raise Malformed(
-            "model name must not contain path traversal characters: expected 1 to 256 "
-            f"characters without / \\ and control characters, and not 'stats', got {model!a}"
-        )
-
-
-def _has_files(known: Known) -> bool:
-    return known.proof is not None and known.proof.found.onnx.is_file()

@@ -43,6 +43,7 @@ from gateway.observe.layout import (
 )
 from gateway.observe.memory import Memory
 
+DIRECT = "direct"  # the arm of what is asked for by version, or pinned
 _MOST_RETIRED = 1000
 _UNTOUCHED = bytes(8 * SIZES)
 
@@ -60,7 +61,7 @@ class RowKey:
     model: str
     version: str
     digest: str
-    arm: str = "stable"
+    arm: str = DIRECT
     revision: int = 0
 
 
@@ -105,7 +106,7 @@ class Ledger:
         self._moved = 0
 
     def assign(
-        self, model: str, version: str, digest: str, arm: str = "stable", revision: int = 0
+        self, model: str, version: str, digest: str, arm: str = DIRECT, revision: int = 0
     ) -> int:
         """Return a row that nobody owns, zero in every memory.
 

@@ -39,8 +39,8 @@ class Offer:
 
     def publish(self, table: Table) -> tuple[int, ...]:
         """Hold what the table names, and what is prepared for another one; return the rows left."""
+        before = {one.row for one in self.versions()} | _arm_rows(self.table)
         self.table = table
-        before = {one.row for one in self.versions()}
         named = {
             (model, version, digest)
             for model, entry in table.models.items()
@@ -49,7 +49,11 @@ class Offer:
         known = self._named | self._pending
         self._named = {name: one for name, one in known.items() if name in named}
         self._pending = {name: one for name, one in self._pending.items() if name not in named}
-        return tuple(sorted(before - {one.row for one in self.versions()}))
+        return tuple(sorted(before - {one.row for one in self.versions()} - _arm_rows(table)))
+
+
+def _arm_rows(table: Table) -> set[int]:
+    return {row for entry in table.models.values() for row in entry.rows.values()}
 
 
 def _name(version: Assigned) -> Name:

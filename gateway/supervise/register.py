@@ -10,10 +10,11 @@ are known, and a copy of the mapping.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.control.messages import Assigned, Entry, Table
+from gateway.core.documents import Document, usual
 from gateway.core.lifecycle import (
     Event,
     State,
@@ -68,12 +69,18 @@ class Known:
 
 
 class Register:
-    """Every known version, by model, in the order of versions."""
+    """Every known version, by model, in the order of versions; and every routing document.
 
-    def __init__(self) -> None:
+    Where documents are needed, a model without one has nothing that answers by default.
+    """
+
+    def __init__(self, needs_documents: bool = False) -> None:
+        self._needs_documents = needs_documents
         self._models: dict[str, dict[str, Known]] = {}
         self._stale: set[str] = set()  # models whose entry may differ from the table's
         self._entries: dict[str, Entry] = {}
+        self._documents: dict[str, Document] = {}
+        self._waived: set[str] = set()  # models whose first document cannot be had for now
         self._table = Table(0)
 
     def __iter__(self) -> Iterator[Known]:
@@ -110,6 +117,34 @@ class Register:
         known.state = after(known.state, event)
         self._stale.add(known.model)
 
+    def stale(self) -> tuple[str, ...]:
+        """Return the models of which something has changed since the last table."""
+        return tuple(self._stale)
+
+    def touch(self, model: str) -> None:
+        """Have a model looked at again, though nothing here has changed."""
+        self._stale.add(model)
+
+    def adopt(self, document: Document) -> None:
+        """Have a model's calls shared by `document`, unless a later one is known."""
+        known = self._documents.get(document.model)
+        if known is None or known.revision < document.revision:
+            self._documents[document.model] = document
+            self._stale.add(document.model)
+
+    def waive(self, model: str) -> None:
+        """Have a model's versions be ready, for whoever names one, without a document."""
+        self._waived.add(model)
+
+    def document(self, model: str) -> Document | None:
+        """Return by what a model's calls are shared; None: by nothing."""
+        return self._documents.get(model)
+
+    def documents(self) -> Mapping[str, Document]:
+        """Return by what the calls of every known model are shared."""
+        found = ((model, self._documents.get(model)) for model in self._models)
+        return {model: document for model, document in found if document is not None}
+
     def assigned(self) -> tuple[Assigned, ...]:
         """Return all that is served."""
         return tuple(known.assigned for known in self if known.assigned is not None)
@@ -118,12 +153,12 @@ class Register:
         """Return what callers are answered by; the revision grows with every change of it."""
         changed = False
         for model in self._stale:
-            entry = _entry(self._models[model]) if model in self._models else None
+            entry = self._entry(model) if model in self._models else None
             if entry == self._entries.get(model):
                 continue
             changed = True
             if entry is None:
-                del self._entries[model]
+                self._entries.pop(model, None)
             else:
                 self._entries[model] = entry
         self._stale.clear()
@@ -131,14 +166,29 @@ class Register:
             self._table = Table(self._table.revision + 1, dict(sorted(self._entries.items())))
         return self._table
 
+    def _entry(self, model: str) -> Entry:
+        document = self._documents.get(model)
+        entry = _entry(self._models[model])
+        if document is None:
+            return replace(entry, default=None) if self._needs_documents else entry
+        return replace(entry, default=usual(document).version, document=document)
+
     def views(self) -> tuple[VersionView, ...]:
         """Return every version: models by name, versions ascending."""
         entries = self.table().models
         return tuple(
-            _view(known, entries[model].default)
+            self._shown(_view(known, entries[model].default))
             for model, versions in sorted(self._models.items())
             for known in versions.values()
         )
+
+    def _shown(self, view: VersionView) -> VersionView:
+        """Show nobody as ready whom callers cannot ask before a first document is written."""
+        if not self._needs_documents or view.state != "READY":
+            return view
+        if view.model in self._documents or view.model in self._waived:
+            return view
+        return replace(view, state="LOADING", reason="its first routing document is being written")
 
 
 def _entry(versions: Mapping[str, Known]) -> Entry:

@@ -28,7 +28,6 @@ from gateway.control.messages import (
     TO_SUPERVISOR,
     Accept,
     Accepting,
-    Ask,
     Assigned,
     Drain,
     Hello,
@@ -36,13 +35,12 @@ from gateway.control.messages import (
     Prepared,
     Publish,
     Published,
-    Released,
     Retire,
-    Retired,
     Started,
     Table,
     ToReplica,
     ToSupervisor,
+    Unasked,
 )
 from gateway.observe.layout import HEARTBEAT_NS
 from gateway.observe.memory import Memory
@@ -77,7 +75,7 @@ class Replica:
         process: "subprocess.Popen[bytes]",
         memory: Memory,
         channel: Channel[ToReplica, ToSupervisor],
-        hear: Callable[["Replica", Ask | Retired | Released], None],
+        hear: Callable[["Replica", Unasked], None],
     ) -> None:
         self.slot, self.memory = slot, memory
         self.phase = Phase.STARTING
@@ -101,7 +99,7 @@ class Replica:
         cls,
         hello: Hello,
         slots: Sequence[socket.socket],
-        hear: Callable[["Replica", Ask | Retired | Released], None],
+        hear: Callable[["Replica", Unasked], None],
     ) -> Self:
         """Start a process and greet it. `hear` gets what it says unasked.
 
@@ -224,7 +222,7 @@ class Replica:
 
     async def _hear_all(self) -> None:
         while (message := await self._channel.receive()) is not None:
-            if isinstance(message, Ask | Retired | Released):
+            if isinstance(message, Unasked):
                 self._hear(self, message)
                 continue
             if isinstance(message, Prepared):

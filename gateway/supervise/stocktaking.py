@@ -5,14 +5,17 @@ Life   functions over the register, during one order.
 Never  changes what callers are answered by.
 
 A version that its policy does not choose is known only when somebody asked for it; it
-stays then, whatever is on disk besides, until it is taken out or its files go.
+stays then, whatever is on disk besides, until it is taken out or its files go. What the
+model's routing document names is chosen, whatever its policy says.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from gateway.core.lifecycle import Cause, Refused, Unavailable
-from gateway.errors import CannotPrepare, UnknownModel, UnknownVersion
+from gateway.core.versions import is_model_name
+from gateway.errors import CannotPrepare, Malformed, UnknownModel, UnknownVersion
 from gateway.supervise.attempts import Attempt
 from gateway.supervise.register import Known, Register
 from gateway.supervise.selection import OnDisk, Shelf, is_due, sentence
@@ -28,9 +31,10 @@ def note(register: Register, model: str, shelf: Shelf) -> None:
     known = register.of(model)
     if "" in known and "" not in shelf.faults:
         register.forget(known[""])
+    named = _named(register, model)
     _tell_notes(known, model, shelf)
     for version, seen in shelf.versions.items():
-        if seen.is_chosen or version in known:
+        if seen.is_chosen or version in known or version in named:
             _see(register.know(model, version), seen)
     should_be_there = {*shelf.refused(), *shelf.absent, *known}
     for version, reason in shelf.faults.items():
@@ -71,17 +75,25 @@ def _blame(register: Register, known: Known, reason: str) -> None:
 def gone(register: Register, model: str, shelf: Shelf) -> list[Known]:
     """Return the known versions of which nothing is there any more, not even a fault, and
     those that are served because their policy chose them, and that it does not choose now,
-    unless what it chooses instead is faulty.
+    unless what it chooses instead is faulty, or the routing document names them.
     """
     if "" in shelf.faults:
         return []  # whatever was not seen may be there
-    return [known for known in register.of(model).values() if _is_gone(known, shelf)]
+    named = _named(register, model)
+    return [known for known in register.of(model).values() if _is_gone(known, shelf, named)]
 
 
-def _is_gone(known: Known, shelf: Shelf) -> bool:
+def _named(register: Register, model: str) -> tuple[str, ...]:
+    """Return the versions that get calls, or may, whatever their policy says."""
+    document = register.document(model)
+    return () if document is None else document.versions()
+
+
+def _is_gone(known: Known, shelf: Shelf, named: Collection[str]) -> bool:
     seen = shelf.versions.get(known.version)
     if seen is not None:
-        is_left_over = known.assigned is not None and not _was_asked_for(known)
+        is_wanted = _was_asked_for(known) or known.version in named
+        is_left_over = known.assigned is not None and not is_wanted
         return is_left_over and not seen.is_chosen and not shelf.refused()
     if known.version in shelf.absent:
         return known.assigned is not None
@@ -97,10 +109,13 @@ def _was_asked_for(known: Known) -> bool:
 def due(register: Register, model: str, shelf: Shelf) -> list[Attempt]:
     """Return what should be loaded, or loaded again, unasked."""
     attempts = []
-    wanted = set(shelf.selected())
+    named = _named(register, model)
+    wanted = {*shelf.selected(), *named}
     wanted |= {one.version for one in register.of(model).values() if _was_asked_for(one)}
     for version in (one for one in shelf.versions if one in wanted):
         known, seen = register.know(model, version), shelf.versions[version]
+        if version in named and not _was_asked_for(known):
+            seen = replace(seen, is_chosen=True)  # by the document: it goes when none does
         if is_due(known.state, known.on_disk, seen):
             known.on_disk = seen
             attempts.append(Attempt(known, seen.found))
@@ -132,3 +147,19 @@ def asked(model: str, version: str | None, shelf: Shelf) -> tuple[str, ...]:
             raise CannotPrepare(f"failed to load '{model}': version {version}: {reason}")
         raise UnknownVersion(f"Request for unknown model: '{model}' version {version} is not found")
     return (version,)
+
+
+def check_name(model: str) -> None:
+    """Return if a model may be called so. Raises: Malformed."""
+    if not model:
+        raise Malformed("Model name cannot be empty")
+    if not is_model_name(model):
+        raise Malformed(
+            "model name must not contain path traversal characters: expected 1 to 256 "
+            f"characters without / \\ and control characters, and not 'stats', got {model!a}"
+        )
+
+
+def has_files(known: Known) -> bool:
+    """Say whether the model of what is served is still on disk. Blocks."""
+    return known.proof is not None and known.proof.found.onnx.is_file()

@@ -37,11 +37,23 @@ from gateway.supervise.management.listening import open_management
 from gateway.supervise.overseer import Policy
 from gateway.supervise.prover import prover_of
 from gateway.supervise.slots import bind_slots, listen
+from gateway.supervise.steering import open_traffic
+from gateway.supervise.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 10
 _REFUSALS = (GatewayError, OSError, ValueError)
-_FIXED = ("host", "port", "admin_host", "admin_port", "replicas", "models", "repository")
+_FIXED = (
+    "host",
+    "port",
+    "admin_host",
+    "admin_port",
+    "replicas",
+    "models",
+    "repository",
+    "state",
+    "redis",
+)
 
 
 def serve(config: Config, reload: Callable[[], Config]) -> None:
@@ -79,6 +91,7 @@ class Supervisor:
         self._slots = slots
         self._ports = ports
         self._is_up = False
+        self._traffic: Traffic
         self._leave, self._hurry, self._renew = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ledger = Ledger()
         self._accounts = Accounts(self._ledger, self._settings)
@@ -93,10 +106,14 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             prover = self._prover = await stack.enter_async_context(prover_of(config))
             policy = InventoryPolicy(config.repository.control, config.repository.startup)
+            traffic = self._traffic = await stack.enter_async_context(open_traffic(config))
             inventory = self._inventory = Inventory(
-                config.models, parse_model, policy, prover, fleet, ledger
+                config.models, parse_model, policy, prover, fleet, ledger, traffic.see
             )
-            front = Front(inventory, fleet, ledger, self.why_unready)
+            traffic.introduce(inventory, fleet.lacking)
+            front = Front(
+                inventory, fleet, ledger, traffic, self._accounts.disagreements, self.why_unready
+            )
             self._accounts.introduce(inventory, front.answer)
             for part in (front, self._accounts, fleet, inventory):
                 await stack.enter_async_context(part)
@@ -112,13 +129,16 @@ class Supervisor:
             return Draining("this server is shutting down")
         if not self._is_up:
             return NotReady("models are being loaded")
-        fleet, entries = self._fleet, self._inventory.table().models.values()
+        fleet, entries = self._fleet, self._inventory.published().models.values()
+        served = [entry for entry in entries if entry.served]
         if not fleet.is_served():
             return NotReady("no replica serves")
         digests = [digest for entry in entries for digest in entry.served.values()]
         needs_a_model = self._config.repository.control != "explicit"
         if needs_a_model and not any(map(fleet.is_served, digests)):
             return NotReady("no model is loaded")
+        if served and all(entry.document is None for entry in served):
+            return NotReady(self._traffic.trouble() or "no routing document is known")
         return None
 
     def _settings(self) -> str:
@@ -135,14 +155,12 @@ class Supervisor:
     async def _start(self) -> None:
         """Prove what is on disk, and have every replica serve it. Raises: RepositoryError."""
         inventory, fleet = self._inventory, self._fleet
+        await self._traffic.start()
         await inventory.start()
-        table = inventory.table()
         if self._config.repository.control != "explicit" and not inventory.assigned():
             raise RepositoryError(
                 _reasons(inventory) or [(str(self._config.models), "holds no model")]
             )
-        await fleet.prepare(inventory.assigned())
-        await fleet.publish(table)
         await fleet.start()
         if not fleet.is_served():
             raise RepositoryError([(str(self._config.models), "no replica could be started")])

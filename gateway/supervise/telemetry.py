@@ -9,10 +9,11 @@ Never  takes differences: whoever asks twice does, within one epoch.
      "refusals":  {"outcomes": {...}, "request": [...]},
      "keys":      [{"model", "version", "digest", "arm", "revision", "executing",
                     "last_inference_ms", "counters": {...}, "outcomes": {...},
+                    "shadow": {"shadowed": {...}, "disagreements": [rows, by output]},
                     "histograms": {"request": [...], "queue": [...], "execution": [...]},
                     "sizes": [{"rows", "executions", "input_ns", "infer_ns", "output_ns"}]}]}
 
-Everything below `counters`, `outcomes`, `histograms` and `sizes` only ever grows; buckets
+Everything below `counters`, `outcomes`, `shadow`, `histograms` and `sizes` only ever grows; buckets
 are not cumulative. Another epoch means another supervisor: everything began at zero.
 A key without a digest sums what was retired long ago, and grows when more of that falls
 into it: it belongs to sums, not to differences. A key that was seen and is missing has
@@ -20,14 +21,14 @@ fallen into one.
 """
 
 from gateway.observe.counts import Counts
-from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES
+from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES, SHADOW_NAMES
 from gateway.supervise.ledger import Image, RowKey
 
 Document = dict[str, object]
 
 _COUNTERS = (
     *("success_ns", "fail_ns", "queue_ns", "input_ns", "infer_ns", "output_ns"),
-    *("execution_ns", "executions", "inferences", "shed_rows"),
+    *("execution_ns", "executions", "inferences", "shed_rows", "fallbacks"),
 )
 
 
@@ -62,6 +63,10 @@ def _key(key: RowKey, counts: Counts) -> Document:
         "last_inference_ms": counts.last_inference_ms,
         "counters": {name: getattr(counts, name) for name in _COUNTERS},
         "outcomes": _outcomes(counts),
+        "shadow": {
+            "shadowed": dict(zip(SHADOW_NAMES, counts.shadowed, strict=True)),
+            "disagreements": list(counts.disagreements),
+        },
         "histograms": {
             "request": list(counts.request),
             "queue": list(counts.queue),

@@ -11,6 +11,7 @@ A dynamic axis admits `limits.max_elements`, and a string any length: there is n
 for a model of strings.
 """
 
+import math
 from itertools import accumulate
 from operator import mul
 
@@ -36,11 +37,11 @@ def check_size(text: bytes | bytearray, version: Version, limits: Limits) -> Non
     parts = _most_parts(version, limits)
     if parts is None:
         return
-    most_bytes = _ALLOWED_BYTES + _PART_BYTES * parts
-    if len(text) > most_bytes:
-        check_depth(text[:most_bytes], limits.max_json_depth)
+    allowed_bytes = _ALLOWED_BYTES + _PART_BYTES * parts
+    if len(text) > allowed_bytes:
+        check_depth(text[:allowed_bytes], limits.max_json_depth)
         raise InvalidTensor(
-            f"request body ($): expected at most {most_bytes} bytes of JSON for model "
+            f"request body ($): expected at most {allowed_bytes} bytes of JSON for model "
             f"'{version.model}', got {len(text)}"
         )
     most = _ALLOWED_PARTS + _SIGNS_OF_A_PART * parts
@@ -53,6 +54,12 @@ def check_size(text: bytes | bytearray, version: Version, limits: Limits) -> Non
             f"request body ($): expected at most {most} commas and opening brackets for model "
             f"'{version.model}', got {found}"
         )
+
+
+def most_bytes(version: Version, limits: Limits) -> float:
+    """Return how long a JSON text may be that fits `version`; infinite where nothing says."""
+    parts = _most_parts(version, limits)
+    return math.inf if parts is None else _ALLOWED_BYTES + _PART_BYTES * parts
 
 
 def _most_parts(version: Version, limits: Limits) -> int | None:

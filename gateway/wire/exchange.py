@@ -18,23 +18,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import ClientGone, GatewayError
-from gateway.types import Call, Shape, Version
+from gateway.flow import Tally
+from gateway.types import Arm, Call, Shape
 from gateway.wire.decode import Limits, Wanted
 from gateway.wire.encode import Encoder
 from gateway.wire.failures import describe
-from gateway.wire.forms import JSON, OCTETS, Form, Pair, Pairs, form
+from gateway.wire.forms import JSON, OCTETS, Form, Pairs, form
 from gateway.wire.layouts import Layouts
 from gateway.wire.quick import Quick, quick_of
 
 _log = logging.getLogger(__name__)
 Send = Callable[["Exchange"], None]
-
-
-class Tally(Protocol):
-    """Where requests are counted that got an error instead of an answer."""
-
-    def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
-        """Count one, with the error's stable name; it must not raise."""
 
 
 class Writer(Protocol):
@@ -59,33 +53,52 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codec:
-    """One version's ways in and out, worked out once; `losses` are its own."""
+    """One arm's ways in and out, worked out once; `losses` are its own."""
 
-    version: Version
+    arm: Arm
     losses: Losses
     quick: Quick | None
     layouts: Layouts
     encoder: Encoder
-    named: Pair  # the header that names the version
+    named: Pairs  # the headers that name version, variant and revision
     json_form: Form
     binary_form: Form
     row_shapes: tuple[Shape, ...]
+    fall_back: "FallBack | None"  # None: there is no other arm to ask
 
 
-def codec_of(version: Version, limits: Limits, losses: Losses) -> Codec:
-    """Return the codec of a version."""
-    named = (b"x-gateway-version", version.version.encode())
+FallBack = Callable[["Exchange", Call], bool]
+
+
+def codec_of(
+    arm: Arm,
+    limits: Limits,
+    losses: Losses,
+    known: Codec | None = None,
+    fall_back: FallBack | None = None,
+) -> Codec:
+    """Return the codec of an arm; `known` is one of the same version, which has learned already."""
+    version, named = arm.version, _named(arm)
     return Codec(
-        version,
+        arm,
         losses,
-        quick_of(version, limits),
-        Layouts(version),
-        Encoder(version),
+        known.quick if known else quick_of(version, limits),
+        known.layouts if known else Layouts(version),
+        known.encoder if known else Encoder(version),
         named,
-        form(200, (JSON, named)),
-        form(200, (OCTETS, named)),
+        form(200, (JSON, *named)),
+        form(200, (OCTETS, *named)),
         tuple(spec.shape[1:] for spec in version.signature.inputs),
+        fall_back,
     )
+
+
+def _named(arm: Arm) -> Pairs:
+    version = (b"x-gateway-version", arm.version.version.encode())
+    if arm.variant is None:
+        return (version,)
+    variant = (b"x-gateway-variant", arm.variant.encode())
+    return (version, variant, (b"x-gateway-revision", b"%d" % arm.revision))
 
 
 class Exchange:
@@ -120,8 +133,9 @@ class Exchange:
         send = self.send
         if call.error is not None:
             codec.losses.count(call.error, call.arrived, call.rows)
-            if send is not None:
-                self.refuse(call.error)
+            if send is None or (codec.fall_back is not None and codec.fall_back(self, call)):
+                return
+            self.refuse(call.error)
             return
         if send is None:
             return
@@ -147,7 +161,7 @@ class Exchange:
         status, body, headers = describe(error, self.request_id.decode("ascii"))
         pairs: Pairs = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
         if self.codec is not None:
-            pairs = ((b"x-gateway-version", self.codec.version.version.encode()), *pairs)
+            pairs = (*self.codec.named, *pairs)
         self.answer(form(status, (JSON, *pairs)), body)
 
     def answer(self, form: Form, body: bytes) -> None:

@@ -1,6 +1,6 @@
 """The one place where an error becomes an HTTP status.
 
-Job    give any exception its status, its body of three members and its headers.
+Job    give any exception its status, its body of three members, or four, and its headers.
 Never  lets the text of an error that we did not name reach a client.
 """
 
@@ -38,7 +38,10 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnknownModel: 404,
     errors.UnknownVersion: 404,
     errors.CannotPrepare: 409,
+    errors.InvalidDocument: 400,
+    errors.RevisionConflict: 412,
     errors.TooLarge: 413,
+    errors.PreconditionRequired: 428,
     errors.Overloaded: 429,
     errors.ClientGone: 499,  # never sent: for the access line
     errors.GatewayError: 500,
@@ -74,6 +77,17 @@ def describe(error: Exception, request_id: str) -> tuple[int, bytes, tuple[tuple
         headers = (*headers, ("www-authenticate", _CHALLENGE))
     if status in (429, 503) and isinstance(error, errors.Rejected):
         headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
-    text = str(error) or error.code
-    body = orjson.dumps({"error": text, "code": error.code, "request_id": request_id})
-    return status, body, headers
+    told: dict[str, object] = {"error": str(error) or error.code, "code": error.code}
+    told["request_id"] = request_id
+    if isinstance(error, errors.InvalidDocument):
+        told["faults"] = [
+            {"path": _printable(path), "fault": _printable(what)} for path, what in error.faults
+        ]
+    elif isinstance(error, errors.RevisionConflict):
+        told["current"] = error.current
+        headers = (*headers, ("etag", f'"{error.current}"'))
+    return status, orjson.dumps(told), headers
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

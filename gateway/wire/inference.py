@@ -37,12 +37,13 @@ class Inference:
             target = self._routes.infer_target(state["segments"])
             if target is None:  # a name that no model can have
                 raise Refused(404, "Not Found", code="not_found")
-            terms = read_terms(joined(scope["headers"]), target.dialect)
+            headers = scope["headers"]
+            terms = read_terms(joined(headers), target.dialect)
             body = await read_body(receive, self._max_body_bytes)
         except GatewayError as error:
             self._intake.refuse(exchange, error)
         else:
-            self._intake.start(exchange, terms, target, body, time.monotonic())
+            self._intake.start(exchange, terms, target, body, time.monotonic(), headers)
             if exchange.form is None:
                 await _unless_gone(receive, exchange)
         if exchange.form is not None:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from gateway.core.routing import Pairs
 from gateway.errors import ClientGone
-from gateway.flow import Flow
-from gateway.types import Call, Version
-from gateway.wire.decode import Limits, Reading, decode
+from gateway.flow import Flow, Tally
+from gateway.types import Arm, Call, Version
+from gateway.wire.choosing import Choosing, Request
+from gateway.wire.decode import Limits, Reading, decode, decode_request
 from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
-from gateway.wire.exchange import Codec, Exchange, Losses, Tally, codec_of
+from gateway.wire.exchange import Codec, Exchange, Losses, codec_of
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import Dialect, InferTarget
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body, Unpack, unpack_at_once
@@ -45,11 +48,11 @@ class Policy:
 class Intake:
     """Every request started is answered once, through its exchange.
 
-    A request that is refused or fails is counted once: by the version that was chosen,
-    else by the replica.
+    A request that is refused or fails is counted once: by the arm that was chosen, else by
+    the replica. One that failed on an arm and was answered by another is counted by both.
 
-    Mutable state: `_codecs` (one per version asked for and still kept), `_tallies` and the
-    id counter.
+    Mutable state: `_codecs` (one per arm asked for and still kept), `_tallies` and the id
+    counter.
     """
 
     def __init__(
@@ -59,8 +62,9 @@ class Intake:
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
         unpack: Unpack = unpack_at_once,
+        keys: Keys = NO_KEYS,
     ) -> None:
-        """`tally` counts what is refused before a version is chosen.
+        """`tally` counts what is refused before an arm is chosen.
 
         Units: `clock` gives the monotonic seconds that `start` is told as well.
         """
@@ -68,11 +72,13 @@ class Intake:
         self._policy = policy
         self._losses = Losses(tally, clock)
         self._unpack = unpack
+        self._choosing = Choosing(flow, keys, policy.limits)
         self._dialects = Dialects(policy.limits, policy.v1)
-        self._tallies: Mapping[Version, Tally] = {}
+        self._tallies: Mapping[Arm, Tally] = {}
         self._default_rank = policy.rank(0)
         self._simd_from_bytes = policy.limits.simd_from_bytes
-        self._codecs: dict[Version, Codec] = {}
+        self._codecs: dict[Arm, Codec] = {}
+        self._by_version: dict[Version, Codec] = {}  # one that has learned, of each
         self._id_prefix = secrets.token_hex(6).encode() + b"-"
         self._ids = itertools.count(1)
 
@@ -80,14 +86,13 @@ class Intake:
         """Return a request id that nobody had before."""
         return b"%b%x" % (self._id_prefix, next(self._ids))
 
-    def keep(self, tallies: Mapping[Version, Tally]) -> None:
-        """Count each version's losses in its own tally; forget all other versions."""
+    def keep(self, tallies: Mapping[Arm, Tally]) -> None:
+        """Count each arm's losses in its own tally; forget all other arms."""
         self._tallies = tallies
-        self._codecs = {
-            version: codec
-            for version, codec in self._codecs.items()
-            if tallies.get(version) is codec.losses.tally
-        }
+        codecs = self._codecs.items()
+        self._codecs = {a: one for a, one in codecs if tallies.get(a) is one.losses.tally}
+        kept = {arm.version for arm in tallies}
+        self._by_version = {one: codec for one, codec in self._by_version.items() if one in kept}
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         """Answer a request that could not be read, and count it by the replica."""
@@ -95,43 +100,57 @@ class Intake:
         exchange.refuse(error)
 
     def start(
-        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+        self,
+        exchange: Exchange,
+        terms: Terms,
+        target: InferTarget,
+        body: Body,
+        now: float,
+        headers: Pairs = (),
     ) -> None:
         """Hand the request to the flow; it is answered once, perhaps before this returns."""
         try:
-            version = self._flow.find(target.model, target.version)
-            codec = self._codecs.get(version)
-            if codec is None:
-                codec = self._codecs[version] = self._codec_of(version)
+            arm = request = read = None
+            if target.version is None and terms.pin is None:
+                arm = self._flow.usual.get(target.model)
+                if arm is None and terms.coding is None:
+                    arm = self._flow.drawn(target.model)
+            if arm is None:
+                chosen = self._choosing.choose(terms, target, body, headers)
+                if chosen is None:
+                    self._unpack_first(exchange, terms, target, body, now, headers)
+                    return
+                arm, request = chosen
+            codec = self._codecs.get(arm) or self._codec_of(arm)
             exchange.codec = codec
-            read = None
             if terms.is_plain:
-                if codec.quick is not None and len(body) < self._simd_from_bytes:
+                if request is None and codec.quick and len(body) < self._simd_from_bytes:
                     read = codec.quick.read(body)
             elif terms.coding is not None:
-                self._unpack_first(exchange, terms, target, body, now)
+                self._unpack_first(exchange, terms, target, body, now, headers)
                 return
             if read is None:
-                call = self._decode(exchange, codec, terms, body, now)
+                call = self._decode(exchange, codec, terms, body, now, request)
             else:
                 payload, rows, exchange.id = read
+                rank = self._policy.rank(terms.priority) if terms.priority else self._default_rank
                 call = Call(
-                    version,
-                    (payload,),
-                    rows,
-                    codec.row_shapes,
-                    exchange.settle,
-                    now + self._budget_s(terms),
-                    self._policy.rank(terms.priority) if terms.priority else self._default_rank,
-                    now,
-                )
+                    arm, (payload,), rows, codec.row_shapes, exchange.settle,
+                    now + self._budget_s(terms), rank, now,
+                )  # fmt: skip
             exchange.call = call
             self._flow.infer(call)
         except Exception as error:  # noqa: BLE001 - the outer ring
             self._give_up(exchange, error, now)
 
     def _unpack_first(
-        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+        self,
+        exchange: Exchange,
+        terms: Terms,
+        target: InferTarget,
+        body: Body,
+        now: float,
+        headers: Pairs,
     ) -> None:
         """Start again with what the body holds, if somebody still waits for the answer."""
         assert terms.coding is not None
@@ -143,14 +162,33 @@ class Intake:
             elif isinstance(held, Exception):
                 self._give_up(exchange, held, now)
             else:
-                self.start(exchange, unpacked, target, held, now)
+                self.start(exchange, unpacked, target, held, now, headers)
 
         self._unpack(body, terms.coding, go_on)
 
-    def _codec_of(self, version: Version) -> Codec:
-        own = self._tallies.get(version)
+    def _codec_of(self, arm: Arm) -> Codec:
+        own = self._tallies.get(arm)
         losses = self._losses if own is None else Losses(own, self._losses.clock)
-        return codec_of(version, self._policy.limits, losses)
+        known = self._by_version.get(arm.version)
+        fall_back = None if arm.fallback is None else self._fall_back
+        codec = codec_of(arm, self._policy.limits, losses, known, fall_back)
+        self._codecs[arm] = self._by_version[arm.version] = codec
+        return codec
+
+    def _fall_back(self, exchange: Exchange, call: Call) -> bool:
+        """Give a call that failed to another arm, and say whether there is one."""
+        again = self._flow.fall_back(call)
+        if again is None:
+            return False
+        assert exchange.codec is not None
+        exchange.codec.losses.tally.fell_back()
+        try:
+            exchange.codec = self._codecs.get(again.arm) or self._codec_of(again.arm)
+            exchange.call = again
+            self._flow.infer(again)
+        except Exception as error:  # noqa: BLE001 - the outer ring: a batch hears nothing of it
+            self._give_up(exchange, error, again.arrived)
+        return True
 
     def _give_up(self, exchange: Exchange, error: Exception, now: float) -> None:
         """Answer a request that was not handed over in order.
@@ -167,21 +205,27 @@ class Intake:
         exchange.refuse(error)
 
     def _decode(
-        self, exchange: Exchange, codec: Codec, terms: Terms, body: Body, now: float
+        self,
+        exchange: Exchange,
+        codec: Codec,
+        terms: Terms,
+        body: Body,
+        now: float,
+        request: Request | None,
     ) -> Call:
         """Read a request of any kind. Raises: Malformed, InvalidTensor, Refused."""
         if terms.dialect is Dialect.V2:
-            reading = self._read(codec, terms, body)
+            reading = self._read(codec, terms, body, request)
             if reading.wanted != codec.encoder.everything:
                 exchange.manner = reading.wanted
         else:
-            reading, exchange.manner = self._dialects.read(body, terms, codec.version)
+            reading, exchange.manner = self._dialects.read(body, terms, codec.arm.version)
         exchange.id = reading.id
         budget_s = self._budget_s(terms)
         if reading.timeout_us:
             budget_s = min(budget_s, reading.timeout_us / 1e6)
         return Call(
-            codec.version,
+            codec.arm,
             reading.payloads,
             reading.rows,
             reading.shapes,
@@ -191,15 +235,20 @@ class Intake:
             now,
         )
 
-    def _read(self, codec: Codec, terms: Terms, body: Body) -> Reading:
-        """Read a V2 request. Raises: Malformed, InvalidTensor."""
-        length = terms.json_length
-        reading = None if length is None else codec.layouts.read(body, length)
-        if reading is None:
-            reading = decode(body, length, codec.version, self._policy.limits)
-            refuse_unwritable(codec.version, reading.wanted)
-            if length is not None:
-                codec.layouts.learn(body, length, reading)
+    def _read(self, codec: Codec, terms: Terms, body: Body, request: Request | None) -> Reading:
+        """Read a V2 request, whose JSON may be parsed already. Raises: Malformed, InvalidTensor."""
+        length, limits, version = terms.json_length, self._policy.limits, codec.arm.version
+        if request is not None:
+            reading = decode_request(request, body, length, version, limits)
+            refuse_unwritable(version, reading.wanted)
+            return reading
+        known = None if length is None else codec.layouts.read(body, length)
+        if known is not None:
+            return known
+        reading = decode(body, length, version, limits)
+        refuse_unwritable(version, reading.wanted)
+        if length is not None:
+            codec.layouts.learn(body, length, reading)
         return reading
 
     def _budget_s(self, terms: Terms) -> float:

@@ -199,7 +199,7 @@ class Lane(asyncio.Protocol):
             exchange.is_bare = head.method == "HEAD"
             self._intake.refuse(exchange, head.fault)
         elif head.infer is not None:
-            self._intake.start(exchange, head.terms, head.infer, body, self._clock())
+            self._intake.start(exchange, head.terms, head.infer, body, self._clock(), head.headers)
         else:
             task = self._loop.create_task(self._run_app(exchange, head, body))
             self._port.tasks.add(task)

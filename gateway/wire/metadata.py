@@ -44,7 +44,7 @@ class Metadata:
 
     def model(self, model: str, version: str | None) -> dict[str, object]:
         """Return a model's metadata. Raises: UnknownModel, UnknownVersion, NotReady."""
-        found = self._flow.find(model, version)
+        found = self._flow.find(model, version).version
         return {
             "name": model,
             "versions": list(self._flow.models[model].versions),
@@ -55,7 +55,7 @@ class Metadata:
 
     def config(self, model: str, version: str | None) -> dict[str, Any]:
         """Return a version's configuration. Raises: UnknownModel, UnknownVersion, NotReady."""
-        asked = self._flow.find(model, version)
+        asked = self._flow.find(model, version).version
         return describe(
             self._found(asked),
             asked.signature,
@@ -80,7 +80,7 @@ class Metadata:
         """
         self.ready(model, version)
         served = self._flow.models[model].versions
-        names = served if version is None else [self._flow.find(model, version).version]
+        names = served if version is None else [self._flow.find(model, version).version.version]
         available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         states = [{"version": name} | available for name in names]
         return {"name": model, "ready": True, "model_version_status": states}
@@ -91,6 +91,9 @@ class Metadata:
             raise Draining("this server is shutting down")
         if self._needs_a_model and not any(one.versions for one in self._flow.models.values()):
             raise NotReady("no model is loaded")
+        known = [one for one in self._flow.models.values() if one.versions]
+        if known and not any(one.default or one.pinned for one in known):
+            raise NotReady("no routing document is known")
 
     def dump(self, content: object) -> bytes:
         """Return `content` as JSON."""

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.core.routing import Pairs
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.paths import InferTarget
@@ -108,7 +109,13 @@ class Taker(Protocol):
         """Return a request id that nobody had before."""
 
     def start(
-        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+        self,
+        exchange: Exchange,
+        terms: Terms,
+        target: InferTarget,
+        body: Body,
+        now: float,
+        headers: Pairs = (),
     ) -> None:
         """Answer the request once, through its exchange."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway import errors
 from gateway.wire.codings import Coding, read_coding
+from gateway.wire.keys import shown_key
 from gateway.wire.paths import Dialect, quoted
 
 DAY_MS = 86_400_000.0
@@ -33,6 +34,8 @@ class Terms:
     priority: int = 0
     json_length: int | None = None
     coding: Coding | None = None
+    pin: bytes | None = None  # the variant that an operator wants
+    key: bytes | None = field(default=None, repr=False)  # shown with it
     dialect: Dialect = Dialect.V2
     media: bytes = b""
     is_plain: bool = field(init=False)
@@ -75,13 +78,16 @@ def read_terms(fields: Mapping[bytes, bytes], dialect: Dialect = Dialect.V2) -> 
     timeout_ms = fields.get(b"x-request-timeout-ms")
     priority = fields.get(b"x-request-priority")
     json_length = fields.get(b"inference-header-content-length")
-    if coding is None and timeout_ms is None and priority is None and json_length is None:
+    pin = fields.get(b"x-gateway-variant")
+    if coding is timeout_ms is priority is json_length is pin is None:
         return NO_TERMS
     return Terms(
         None if timeout_ms is None else _timeout_s(timeout_ms),
         0 if priority is None else _count(b"x-request-priority", priority),
         None if json_length is None else _json_length(json_length),
         None if coding is None else read_coding(coding),
+        pin,
+        None if pin is None else shown_key(fields),
     )
 
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.app.arms import Arms
 from gateway.app.catalog import Catalog
 from gateway.app.opened import Opened
 from gateway.batch.batcher import Batcher
@@ -21,7 +22,8 @@ from gateway.observe.layout import ROW_CELLS
 from gateway.observe.record import Record
 from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
-from gateway.types import Call, Version
+from gateway.route.mirror import Mirror
+from gateway.types import Arm, Call, Version
 from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
 from gateway.wire.port import Drain
@@ -51,6 +53,11 @@ def table(revision: int, **models: Mapping[str, str]) -> Table:
     return Table(revision, {name: Entry([*served][-1], served) for name, served in models.items()})
 
 
+def no_mirror(*_: object) -> Mirror:
+    """Stand where a document's shadows are opened."""
+    raise AssertionError("no document here has a shadow")
+
+
 async def at_once(_one: Assigned) -> None:
     """Open a version without a fault, in no time."""
 
@@ -69,10 +76,15 @@ class Stage:
         self.opens = 0
         self.opening: Callable[[Assigned], Awaitable[None]] = at_once
         self.retired: list[int] = []
+        self.rows: dict[int, memoryview[int]] = {}  # the arms' telemetry
+        self.lost = a_record()
         self.flow = Flow({}, {})
         self.intake = Intake(self.flow, IntakePolicy(), a_record())
         self.drain = Drain(30.0, loop.time)
-        self.catalog = Catalog((self.flow, self.intake), self.open, self.drain, self.retired.extend)
+        self.arms = Arms(self.record_of, self.lost, no_mirror)
+        self.catalog = Catalog(
+            (self.flow, self.intake), self.open, self.arms, self.drain, self.retired.extend
+        )
 
     async def open(self, one: Assigned) -> Opened:
         self.opens += 1
@@ -80,18 +92,29 @@ class Stage:
         found = one.proof.found
         version = Version(found.model, found.version, TWICE.signature, one.proof.digest)
         model = self.models[one.row] = FakeModel(self.cost_s)
-        record = a_record()
-        batcher = Batcher(model.run, Policy(), record, asyncio.get_running_loop().time)
-        await batcher.__aenter__()
+        clock = asyncio.get_running_loop().time
         stack = self.stacks[one.row] = AsyncExitStack()
-        return Opened(version, batcher, record, stack)
+        return Opened(
+            version,
+            lambda record: Batcher(model.run, Policy(), record, clock),
+            a_record(),
+            stack,
+            model.execute,
+        )
+
+    def record_of(self, row: int) -> Record:
+        return Record(self.rows.setdefault(row, a_row()))
 
     def ask(self, row: float = 1.0, model: str = "m", version: str | None = None) -> Call:
         """Do as the intake does: a caller asks for a model."""
         call = a_call(row)
-        call.version = self.flow.find(model, version)
+        call.arm = self.flow.find(model, version)
         self.flow.infer(call)
         return call
+
+    def batcher_of(self, arm: Arm) -> Batcher:
+        """Who answers for an arm by now."""
+        return self.flow._batchers[arm]  # noqa: SLF001 - no other way to break one
 
     def served_by(self) -> dict[int, int]:
         """How many executions each row has had."""

@@ -17,7 +17,7 @@ from gateway.observe import layout
 from gateway.observe.memory import Memory
 from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
-from gateway.types import Version
+from gateway.types import Arm, Version
 from gateway.wire.desk import About, Desk
 from tests.fakes import TWICE
 
@@ -25,8 +25,8 @@ ONE = Version("digits", "9", TWICE.signature)
 TWO = Version("digits", "10", TWICE.signature)
 OTHER = Version("cancer", "1", TWICE.signature)
 MODELS = {
-    "digits": Served(TWO, {"9": ONE, "10": TWO}, {"2": "quarantined"}),
-    "cancer": Served(OTHER, {"1": OTHER}),
+    "digits": Served(Arm(TWO), {"9": Arm(ONE), "10": Arm(TWO)}, {"2": "quarantined"}),
+    "cancer": Served(Arm(OTHER), {"1": Arm(OTHER)}),
 }
 
 

@@ -5,6 +5,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,15 +13,20 @@ import numpy as np
 import pytest
 
 from gateway.app.opened import Opened, open_version
+from gateway.batch.batcher import Batcher
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
+from gateway.core.batching import Policy
 from gateway.errors import Draining
 from gateway.execute.session import Session
+from gateway.observe.counts import read
+from gateway.observe.record import Record
 from gateway.repository.discover import discover
 from gateway.repository.load import load
 from gateway.repository.prove import prove
-from gateway.types import Call
-from tests.app.stage import a_record
+from gateway.types import Arm, Call
+from tests.clock import play
+from tests.fakes import TWICE, Client, FakeModel, a_record, a_row, answer_of, now
 from tests.wire.harness import turns
 from tests.zoo import write_shelf
 
@@ -39,7 +45,7 @@ class Scene:
     def ask(self, index: int) -> Call:
         """Ask for one row of the shelf; what is beyond its table breaks the model."""
         payload = np.array([index], dtype="<i8").tobytes()
-        call = Call(self.opened.version, (payload,), 1, ((1,),), lambda _: self.answered.set())
+        call = Call(Arm(self.opened.version), (payload,), 1, ((1,),), lambda _: self.answered.set())
         self.opened.batcher.offer(call)
         return call
 
@@ -138,3 +144,151 @@ def test_a_version_that_moves_to_a_thread_says_so(
         played(tmp_path, scene, Config.model_validate({"batching": batching}))
     assert scenes[0].moves == 1
     assert "shelf version 1 held the event loop too long too often" in caplog.text
+
+
+# arms
+
+
+class Bench:
+    """A version that doubles its rows in a second, and when its executor was closed."""
+
+    def __init__(self, cost_s: float = 1.0) -> None:
+        self.model = FakeModel(cost_s)
+        self.client = Client()
+        self.closed_at: list[float] = []
+        self.stack = AsyncExitStack()
+        self.stack.callback(lambda: self.closed_at.append(now()))
+        self.opened = Opened(TWICE, self.make, a_record(), self.stack, self.model.execute)
+
+    def make(self, record: Record) -> Batcher:
+        return Batcher(self.model.run, Policy(), record, now)
+
+    def ask(self, batcher: Batcher, row: float) -> Call:
+        call = self.client.call(row)
+        batcher.offer(call)
+        return call
+
+
+def benched(scene: Callable[[Bench], Coroutine[object, object, T]], cost_s: float = 1.0) -> T:
+    async def bench() -> T:
+        return await scene(Bench(cost_s))
+
+    return play(bench)
+
+
+def test_an_arm_is_answered_by_the_same_model_in_executions_of_its_own() -> None:
+    async def scene(bench: Bench) -> list[list[float]]:
+        row = a_row()
+        arm = bench.opened.open_arm(Record(row))
+        calls = [bench.ask(arm, 1), bench.ask(bench.opened.batcher, 2), bench.ask(arm, 3)]
+        await asyncio.sleep(5.0)
+        assert [answer_of(call) for call in calls] == [[2.0], [4.0], [6.0]]
+        assert (read(row).executions, read(row).inferences) == (1, 2)
+        return sorted(bench.model.batches)
+
+    assert benched(scene) == [[1, 3], [2]]
+
+
+def test_an_arm_that_is_closed_answers_what_it_accepted_and_the_rest_goes_on() -> None:
+    async def scene(bench: Bench) -> None:
+        arm, other = bench.opened.open_arm(a_record()), bench.opened.open_arm(a_record())
+        call = bench.ask(arm, 1)
+        await bench.opened.close_arm(arm, 5.0)
+        assert answer_of(call) == [2.0]
+        assert answer_of(bench.ask(arm, 2)) is Draining
+        calls = [bench.ask(other, 3), bench.ask(bench.opened.batcher, 4)]
+        await asyncio.sleep(5.0)
+        assert [answer_of(call) for call in calls] == [[6.0], [8.0]]
+        assert bench.closed_at == []
+
+    benched(scene)
+
+
+def test_closing_a_version_closes_its_arms_before_its_executor() -> None:
+    async def scene(bench: Bench) -> list[float]:
+        arms = [bench.opened.open_arm(a_record()) for _ in range(2)]
+        calls = [bench.ask(arm, row) for row, arm in enumerate(arms, start=1)]
+        await turns()
+        calls.append(bench.ask(arms[0], 3))  # waits behind the first, for another second
+        await bench.opened.close(5.0)
+        assert [answer_of(call) for call in calls] == [[2.0], [4.0], [6.0]]
+        return bench.closed_at
+
+    assert benched(scene) == [2.0]
+
+
+def test_closing_a_version_waits_for_an_arm_that_is_being_closed() -> None:
+    """Also where that one was given more time."""
+
+    async def scene(bench: Bench) -> tuple[list[float], object]:
+        arm = bench.opened.open_arm(a_record())
+        call = bench.ask(arm, 1)
+        await turns()
+        closing = asyncio.create_task(bench.opened.close_arm(arm, 9.0))
+        await turns()
+        await bench.opened.close(0.5)
+        assert closing.done()
+        return bench.closed_at, answer_of(call)
+
+    assert benched(scene, cost_s=3.0) == ([3.0], [2.0])
+
+
+def test_an_arm_may_be_closed_again_at_any_time() -> None:
+    async def scene(bench: Bench) -> list[float]:
+        arm = bench.opened.open_arm(a_record())
+        bench.ask(arm, 1)
+        await turns()
+        ends: list[float] = []
+
+        async def close() -> None:
+            await bench.opened.close_arm(arm, 2.0)
+            ends.append(now())
+
+        await asyncio.gather(close(), close())  # the second waits for the first
+        await close()
+        await bench.opened.close(5.0)
+        await close()
+        return ends
+
+    assert benched(scene, cost_s=1e6) == [2.0, 2.0, 2.0, 2.0]
+
+
+def test_whoever_waits_for_an_arm_is_let_go_when_its_closing_is_cancelled() -> None:
+    async def scene(bench: Bench) -> object:
+        arm = bench.opened.open_arm(a_record())
+        call = bench.ask(arm, 1)
+        await turns()
+        first = asyncio.create_task(bench.opened.close_arm(arm, 1e3))
+        second = asyncio.create_task(bench.opened.close_arm(arm, 1e3))
+        await turns()
+        first.cancel()
+        await second
+        assert first.cancelled()
+        return answer_of(call)
+
+    assert benched(scene, cost_s=1e6) is Draining
+
+
+def test_arms_move_with_their_version_also_those_that_are_opened_later() -> None:
+    async def scene(bench: Bench) -> tuple[list[list[float]], list[list[float]]]:
+        elsewhere = FakeModel()
+        before = bench.opened.open_arm(a_record())
+        bench.opened.move(elsewhere.run, Policy())
+        after = bench.opened.open_arm(a_record())
+        for row, batcher in enumerate((bench.opened.batcher, before, after)):
+            bench.ask(batcher, row)
+        await turns()
+        return bench.model.batches, elsewhere.batches
+
+    assert benched(scene) == ([], [[0], [1], [2]])
+
+
+def test_a_version_that_was_closed_opens_no_arm_and_executes_nothing() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.opened.close(1.0)
+        with pytest.raises(Draining, match="this version was unloaded"):
+            bench.opened.open_arm(a_record())
+        with pytest.raises(Draining, match="this version was unloaded"):
+            bench.opened.execute([])
+
+    benched(scene)

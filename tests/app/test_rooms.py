@@ -98,7 +98,9 @@ def test_connections_of_one_age_do_not_all_end_at_once() -> None:
 
 def test_the_highest_version_answers_where_none_is_named() -> None:
     async def scene(replica: Replica) -> list[str]:
-        return [replica.flow.find("digits", version).version for version in (None, "1", "02")]
+        return [
+            replica.flow.find("digits", version).version.version for version in (None, "1", "02")
+        ]
 
     assert within(scene) == ["2", "1", "2"]
 

@@ -14,7 +14,7 @@ from gateway.batch.batcher import Batcher
 from gateway.config import load
 from gateway.core.batching import Policy as BatchingPolicy
 from gateway.flow import Flow, Served
-from gateway.types import Call, Outputs
+from gateway.types import Arm, Call, Outputs
 from gateway.wire.exchange import Exchange
 from gateway.wire.intake import Intake, Policy
 from gateway.wire.paths import InferTarget
@@ -41,7 +41,8 @@ async def answered(flow: Flow) -> list[dict[str, object]]:
 
 
 def served(batcher: Batcher | None = None) -> Flow:
-    return Flow({"digits": Served(DIGITS, {"1": DIGITS})}, {DIGITS: batcher} if batcher else {})
+    arm = Arm(DIGITS)
+    return Flow({"digits": Served(arm, {"1": arm})}, {arm: batcher} if batcher else {})
 
 
 def is_real(answer: dict[str, object]) -> bool:
@@ -78,7 +79,7 @@ def test_the_batch_stages_answer_as_the_real_model_would(
 
 def test_a_model_that_costs_nothing_gives_new_outputs_each_time() -> None:
     heard: list[object] = []
-    calls = [Call(DIGITS, (), 1, (), lambda _call: None) for _ in range(3)]
+    calls = [Call(Arm(DIGITS), (), 1, (), lambda _call: None) for _ in range(3)]
     model = stages.FreshModel()
     model.run(calls, heard.append)
     model.run(calls, heard.append)

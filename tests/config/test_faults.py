@@ -19,7 +19,7 @@ def test_every_fault_is_told_at_once_with_its_path() -> None:
     raw = {
         "port": "x",
         "limits": {"max_rank": 0, "max_ranks": 1},
-        "auth": {"keys": ["a", ""]},
+        "feedback": {"keys": ["a", ""]},
         "tls": {"certfile": "a"},
         "state": 3,
     }
@@ -27,7 +27,7 @@ def test_every_fault_is_told_at_once_with_its_path() -> None:
         "$.port",
         "$.limits.max_rank",
         "$.limits.max_ranks",
-        "$.auth.keys[1]",
+        "$.feedback.keys[1]",
         "$.tls",
         "$.state",
     }

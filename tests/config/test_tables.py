@@ -24,7 +24,7 @@ WHOLE: dict[str, Any] = {
     "admin_tls": {"certfile": "d.pem", "keyfile": "l.pem"},
     "redis": {"url": "redis://:hush@host"},
     "cache": {"fleet_key": "hush"},
-    "auth": {"keys": ["hush"], "admin_tokens": [f"operator:me:{DIGEST}"]},
+    "auth": {"keys": [f"operate:me:{DIGEST}"], "admin_tokens": [f"operator:me:{DIGEST}"]},
 }
 
 
@@ -196,6 +196,10 @@ def test_a_configuration_does_not_change() -> None:
         ("redis.url", "redis://"),
         ("auth.keys", "key"),
         ("auth.keys", [""]),
+        ("auth.keys", ["operate:me:abc"]),
+        ("auth.keys", [f"predict:me:{'f' * 64}"]),
+        ("auth.keys", [f"operate:a b:{'f' * 64}"]),
+        ("auth.keys", [f"operate:a:{'f' * 64}", f"operate:b:{'f' * 64}"]),
         ("auth.keys", [1]),
         ("payload_log.sample_ratio", 1.01),
         ("models", "a\udcff"),
@@ -251,7 +255,7 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused(path: str, value: o
         ("batching.priority_levels", 2),
         ("redis.url", "rediss://user:word@host:6379/0"),
         ("redis.url", "unix:///run/redis.sock"),
-        ("auth.keys", ["a", "b"]),
+        ("auth.keys", [f"operate:a.b-c_9:{DIGEST}", f"operate:me:{'f' * 64}"]),
         ("auth.admin_tokens", [f"viewer:a.b-c_9:{DIGEST}", f"operator:me:{'f' * 64}"]),
         ("repository", {"control": "explicit", "startup": ["digits"]}),
         ("heartbeat_timeout_s", 0.5),
@@ -287,7 +291,7 @@ def test_half_of_tls_is_refused_by_what_is_missing(table: dict[str, str], expect
         {"tls": {"certfile": "c", "keyfile": "k", "keyfile_password": "hush"}},
         {"cache": {"fleet_key": "hush"}},
         {"redis": {"url": "redis://:hush@host"}},
-        {"auth": {"keys": ["hush"], "admin_tokens": []}},
+        {"auth": {"keys": [f"operate:hush:{DIGEST}"], "admin_tokens": []}},
         {"feedback": {"keys": ["hush"]}},
     ],
 )

@@ -14,10 +14,7 @@ REFUSED = {
     "cache.enabled": ("cache.enabled = true", "cache.enabled = false"),
     "cache.scope": ('cache.scope = "key"', 'cache.scope = "global"'),
     "cache.fleet_key": ('cache.fleet_key = "k"', "cache.max_bytes = 1"),
-    "redis.url": ('redis.url = "redis://host"', "redis = {}"),
-    "auth.keys": ('auth.keys = ["k"]', "auth.keys = []"),
     "feedback.keys": ('feedback.keys = ["k"]', "feedback.keys = []"),
-    "routes.new_versions": ('routes.new_versions = "serve"', 'routes.new_versions = "hold"'),
     "payload_log.enabled": ("payload_log.enabled = true", "payload_log.enabled = false"),
 }
 
@@ -81,6 +78,10 @@ def test_a_refusal_names_where_the_value_came_from() -> None:
         "pre_drain_s = 0.5",
         'repository.control = "explicit"',
         f'auth.admin_tokens = ["viewer:me:{"0" * 64}"]',
+        f'auth.keys = ["operate:me:{"0" * 64}"]',
+        'redis.url = "redis://localhost"',
+        'routes.new_versions = "serve"',
+        "exposure_log.enabled = true",
     ],
 )
 def test_what_is_built_is_refused_no_more(tmp_path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from gateway.control.messages import (
     Accepting,
     Ask,
     Assigned,
+    Disagreed,
     Drain,
     Entry,
     Forget,
@@ -39,8 +40,20 @@ from gateway.control.messages import (
     ToSupervisor,
     Withdraw,
 )
+from gateway.core.documents import (
+    Comparison,
+    Document,
+    Matches,
+    Piece,
+    Rule,
+    Shadow,
+    Share,
+    Sticky,
+    Variant,
+)
 from gateway.repository.settings import ModelSettings
 from tests.control.test_trial import PROOF, SETTINGS
+from tests.core.drawn import documents
 
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
@@ -127,6 +140,8 @@ def test_each_kind_keeps_its_kind_on_the_way_to_a_replica(message: ToReplica) ->
         Released(0),
         Ask(1, "statistics"),
         Ask(1, "load", "m", "1", b'{"parameters": {}}'),
+        Disagreed("m", 3, "next", "y", 1.5, {"x": (1, 0.5, True, "a")}, (1,), (1.0,), 2.5),
+        Disagreed("m", 3, "next", "y", None, {}, (), (), 0.0),
     ],
 )
 def test_each_kind_keeps_its_kind_on_the_way_to_the_supervisor(message: ToSupervisor) -> None:
@@ -227,3 +242,65 @@ def test_neither_side_takes_the_others_words_for_its_own() -> None:
         TO_REPLICA.validate_json(TO_SUPERVISOR.dump_json(Started(1)))
     with pytest.raises(ValidationError):
         TO_SUPERVISOR.validate_json(TO_REPLICA.dump_json(Withdraw()))
+
+
+# routing documents
+
+DOCUMENT = Document(
+    "m",
+    7,
+    (Variant("stable", "1", 9500), Variant("canary", "v2.0-rc_1", 500)),
+    (
+        Shadow(
+            "next", "3", 0.25, {"y": Comparison("numeric", 1e-9, 0.1), "z": Comparison("label")}
+        ),
+        Shadow("floor", "1", 1.0, {"": Comparison("top_k", k=5)}),
+    ),
+    (
+        Rule("canary", (Matches("header", "x-tier", "beta"), Share(1)), needs_all=True),
+        Rule("stable", (Share(10_000), Matches("parameter", "größe", "")), needs_all=False),
+    ),
+    Sticky("parameter", "user", "s\u2028alt"),
+    "stable",
+    "try\n2",
+    "ann",
+    "2026-01-01T00:00:00.000+00:00",
+    (Piece(0, 1 << 31, "stable"), Piece(1 << 31, 1 << 32, "canary")),
+)
+
+
+def entry_through(entry: Entry) -> Entry:
+    read = through_replica(Publish(Table(1, {"m": entry})))
+    assert isinstance(read, Publish)
+    return read.table.models["m"]
+
+
+def test_a_document_reaches_a_replica_as_it_is_in_force() -> None:
+    entry = Entry("1", {"1": "a"}, {"3": "no memory"}, DOCUMENT, {"stable": 4, "canary": 5})
+    read = entry_through(entry)
+    assert read == entry
+    assert read.document == DOCUMENT
+
+
+@given(documents())
+def test_whatever_a_document_says_every_replica_reads_the_same(document: Document) -> None:
+    read = entry_through(Entry(None, document=document)).document
+    assert read == document
+    assert repr(read) == repr(document)  # 1 is no 1.0, and a header is no parameter
+
+
+def test_each_condition_and_each_comparison_keeps_its_kind() -> None:
+    read = entry_through(Entry(None, document=DOCUMENT)).document
+    assert read is not None
+    kinds = [[type(one) for one in rule.conditions] for rule in read.rules]
+    assert kinds == [[Matches, Share], [Share, Matches]]
+    assert [one.kind for one in read.shadows[0].compare.values()] == ["numeric", "label"]
+
+
+def test_elements_that_disagree_keep_their_types() -> None:
+    """What was true is not told as 1, nor 1.0 as 1."""
+    some = (True, 1, 1.0, "1", False, 0, -0.5, "", 1 << 60)
+    read = through_supervisor(Disagreed("m", 1, "next", "y", 0.0, {"x": some}, some, some, 0.0))
+    assert isinstance(read, Disagreed)
+    for row in (read.asked["x"], read.told, read.said):
+        assert [(type(one), one) for one in row] == [(type(one), one) for one in some]

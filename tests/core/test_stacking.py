@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core.stacking import bucket, pad, split, stack
 from gateway.errors import ClientGone, ModelFailed
-from gateway.types import Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
-from tests.fakes import TWICE, a_call, answer_of, deaf, rows_of, untold
+from gateway.types import Arm, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
+from tests.fakes import TWICE, TWICE_ARM, a_call, answer_of, deaf, rows_of, untold
 
 MIXED = Signature(
     (TensorSpec("number", "INT16", (-1, 2)), TensorSpec("name", "BYTES", (-1,))), (), 64
@@ -17,7 +17,7 @@ MIXED = Signature(
 
 
 def mixed_call(number: Payload, name: Payload, rows: int) -> Call:
-    return Call(Version("mixed", "1", MIXED), (number, name), rows, ((2,), ()), deaf)
+    return Call(Arm(Version("mixed", "1", MIXED)), (number, name), rows, ((2,), ()), deaf)
 
 
 def test_rows_are_joined_in_the_order_of_the_calls() -> None:
@@ -38,13 +38,13 @@ def test_bytes_of_any_kind_are_joined(kind: type[bytes | bytearray | memoryview]
 
 def test_the_array_of_a_single_call_is_made_without_copying() -> None:
     payload = bytearray(4)
-    (array,) = stack([Call(TWICE, (payload,), 1, ((1,),), deaf)], TWICE.signature)
+    (array,) = stack([Call(TWICE_ARM, (payload,), 1, ((1,),), deaf)], TWICE.signature)
     payload[:] = np.float32(7).tobytes()
     assert array.tolist() == [[7.0]]
 
 
 def test_tensors_without_elements_are_stacked_too() -> None:
-    calls = [Call(TWICE, (b"",), rows, ((0,),), deaf) for rows in (1, 2)]
+    calls = [Call(TWICE_ARM, (b"",), rows, ((0,),), deaf) for rows in (1, 2)]
     (array,) = stack(calls, TWICE.signature)
     assert array.shape == (3, 0)
 
@@ -61,7 +61,7 @@ def test_without_a_batch_axis_the_shape_is_the_tensors_own(
     datatype: str, payload: Payload, shape: Shape, expected: object
 ) -> None:
     signature = Signature((TensorSpec("x", datatype, shape),), (), 0)
-    call = Call(Version("m", "1", signature), (payload,), 1, (shape,), deaf)
+    call = Call(Arm(Version("m", "1", signature)), (payload,), 1, (shape,), deaf)
     (array,) = stack([call], signature)
     assert array.tolist() == expected
 
@@ -97,14 +97,14 @@ def test_a_large_call_is_cut_into_parts_that_carry_its_terms() -> None:
     assert (call.is_part, [part.is_part for part in parts]) == (False, [True] * 3)
     assert [rows_of(part) for part in parts] == [[1, 2], [3, 4], [5]]
     assert [part.rows for part in parts] == [2, 2, 1]
-    assert {(p.version, p.shapes, p.deadline, p.priority, p.arrived) for p in parts} == {
-        (TWICE, ((2,),), 9.0, 3, 1.0)
+    assert {(p.arm, p.shapes, p.deadline, p.priority, p.arrived) for p in parts} == {
+        (TWICE_ARM, ((2,),), 9.0, 3, 1.0)
     }
 
 
 def test_strings_are_cut_by_rows() -> None:
     signature = Signature((TensorSpec("x", "BYTES", (-1, 2)),), (), 64)
-    call = Call(Version("m", "1", signature), (list("abcdef"),), 3, ((2,),), deaf)
+    call = Call(Arm(Version("m", "1", signature)), (list("abcdef"),), 3, ((2,),), deaf)
     first, second = split(call, 2, untold)
     assert (first.payloads, second.payloads) == ((["a", "b", "c", "d"],), (["e", "f"],))
 
@@ -239,6 +239,6 @@ def test_a_tensor_that_begins_anywhere_in_its_body_reaches_the_model_aligned(off
     call = a_call(1, 2)
     body = bytes(offset) + bytes(memoryview(call.payloads[0]))  # type: ignore[arg-type]  # bytes here
     call.payloads = (memoryview(body)[offset:],)
-    (array,) = stack([call], call.version.signature)
+    (array,) = stack([call], call.arm.version.signature)
     assert array.flags.aligned
     assert array[:, 0].tolist() == [1, 2]

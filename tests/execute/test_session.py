@@ -12,7 +12,7 @@ from onnx import TensorProto
 from gateway.core.datatypes import BY_ONNX, DATATYPES
 from gateway.errors import ModelFailed
 from gateway.execute.session import LoadFailed, Session, SessionSettings, is_out_of_memory
-from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
+from gateway.types import Arm, Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
 from tests import models_onnx
 from tests.fakes import deaf
 
@@ -38,7 +38,7 @@ KINDS = {
 
 
 def call(session: Session, rows: int, *payloads: Payload, shapes: tuple[Shape, ...]) -> Call:
-    return Call(Version("m", "1", session.signature), payloads, rows, shapes, deaf)
+    return Call(Arm(Version("m", "1", session.signature)), payloads, rows, shapes, deaf)
 
 
 def floats(session: Session, *rows: list[float]) -> Call:

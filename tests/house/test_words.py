@@ -94,9 +94,11 @@ def test_nobody_sleeps_by_the_wall_clock() -> None:
 # Where time itself is awaited: a rhythm, a delay that was promised.
 CLOCKS = {
     "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
+    "gateway/supervise/documents/redisstore.py": "Redis is asked again, ever less often",
     "gateway/supervise/heartbeats.py": "whoever is silent cannot say so",
     "gateway/supervise/fleet.py": "a slot waits before its next start",
     "gateway/supervise/loads.py": "what a replica could not load is tried again, ever less often",
+    "gateway/supervise/sights.py": "a store that could not be asked is asked again",
     "gateway/supervise/supervisor.py": "`pre_drain_s`",
 }
 

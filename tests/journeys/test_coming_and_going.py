@@ -165,25 +165,26 @@ def test_a_command_that_is_declined_says_why_and_fails(server: Server) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_new_version_answers_who_names_none_and_its_leaving_gives_the_old_one_back(
+def test_a_new_version_answers_who_names_it_alone_and_its_leaving_takes_nothing_from_others(
     server: Server, models: Path, plus: Path
 ) -> None:
     write_plus(models, 2, version="2")
     with traffic(server.port, ONE, CALLERS) as tally:
         assert answers_of(server, "plus", 1) == {2}  # what is only on disk answers nobody
         assert command(server, "load", "plus", "2").returncode == 0
-        assert answers_of(server, "plus", 1) == {3}
-        assert server.ask(ONE).headers["x-gateway-version"] == "2"
+        assert answers_of(server, "plus", 1) == {2}  # nor does what no document names
+        named = ONE.replace(b"plus/infer", b"plus/versions/2/infer")
+        answer = server.ask(named)
+        assert answer.outputs["y"] == [3]
+        assert answer.headers["x-gateway-version"] == "2"
+        assert server.ask(ONE).headers["x-gateway-version"] == "1"
         assert command(server, "unload", "plus", "2").returncode == 0
         assert answers_of(server, "plus", 1) == {2}
-        assert refusal(server, ONE.replace(b"plus/infer", b"plus/versions/2/infer")) == (
-            503,
-            "not_ready",
-        )
+        assert refusal(server, named) == (503, "not_ready")
         tally.wait_for_more(CALLERS)
     assert tally.failures == []
     assert set(tally.answers) == {200}
-    assert len(tally.bodies) == 2
+    assert len(tally.bodies) == 1
     shutil.rmtree(models / "plus" / "2")
 
 

@@ -171,8 +171,9 @@ def test_every_loaded_version_has_a_row_of_zeros_before_its_first_request(
             assert tried(row) == row["inference_count"] == row["execution_count"] == 0
             assert (row["last_inference"], row["batch_stats"]) == (0, [])
         found = metrics(server)
-        one = 'gateway_inference_requests_total{model="echo",outcome="success"'
-        assert [value for series, value in found.items() if series.startswith(one)] == [0.0]
+        one = 'gateway_inference_requests_total{model="echo",outcome="success",variant='
+        counted = {series.removeprefix(one): value for series, value in found.items()}
+        assert counted['"direct",version="1"}'] == counted['"stable",version="1"}'] == 0.0
 
 
 def test_what_callers_saw_is_what_was_counted(server: Server) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy
 from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
-from gateway.types import Call, Outputs
+from gateway.types import Arm, Call, Outputs
 from tests.clock import play
 from tests.fakes import a_record
 from tests.wire.harness import (
@@ -24,6 +25,7 @@ from tests.wire.harness import (
     request,
     turns,
 )
+from tests.wire.splitting import FIRST, SECOND, SPLIT, TO_CANARY, Fork
 
 INFER = "/v2/models/m/infer"
 REQUESTS = {
@@ -51,7 +53,8 @@ async def serve(raw: bytes) -> int:
 
     clock = asyncio.get_running_loop().time
     async with Batcher(run, Policy(), a_record(), clock) as batcher:
-        line = Line(Flow({"m": Served(DOUBLE, {"1": DOUBLE})}, {DOUBLE: batcher}))
+        arm = Arm(DOUBLE)
+        line = Line(Flow({"m": Served(arm, {"1": arm})}, {arm: batcher}))
         for _ in range(3):
             line.send(raw)
             await turns()
@@ -68,6 +71,43 @@ async def serve(raw: bytes) -> int:
 @pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
 def test_a_request_that_is_answered_is_gone(raw: bytes) -> None:
     assert play(lambda: serve(raw)) == 0
+
+
+async def fall_back() -> int:
+    """Ask a canary that fails until all is warm; then return what its next failure leaves."""
+
+    def run(calls: Sequence[Call], finish: Finish) -> None:
+        is_canary = calls[0].arm.variant == "canary"
+        arrays = stack(calls, DOUBLE.signature)
+        finish(ValueError("canary") if is_canary else Outputs(arrays, len(calls)))
+
+    clock = asyncio.get_running_loop().time
+    echo = Echo(FIRST, SECOND)
+    plan = Fork(echo, SPLIT).plan
+    async with (
+        Batcher(run, Policy(), a_record(), clock) as canary,
+        Batcher(run, Policy(), a_record(), clock) as stable,
+    ):
+        flow = Flow({}, {}, lambda: TO_CANARY)
+        batchers = {arm: canary if arm.fallback else stable for arm in plan.batchers}
+        flow.replace(replace(plan, batchers=batchers))
+        line = Line(flow)
+        for _ in range(3):
+            line.send(REQUESTS["a good request"])
+            await turns()
+        assert [one.headers["x-gateway-variant"] for one in line.answers()] == ["stable"] * 3
+        gc.collect()
+        gc.disable()
+        try:
+            line.send(REQUESTS["a good request"])
+            await turns()
+            return gc.collect()
+        finally:
+            gc.enable()
+
+
+def test_a_request_that_another_arm_answered_is_gone() -> None:
+    assert play(fall_back) == 0
 
 
 @pytest.mark.parametrize("raw", [b"", REQUESTS["a good request"], REQUESTS["a probe"], b"POST /"])

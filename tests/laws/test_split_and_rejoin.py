@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.core.datatypes import DATATYPES
 from gateway.core.stacking import bucket, pad, split, stack
 from gateway.errors import ModelFailed
-from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
+from gateway.types import Arm, Array, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
 from tests.fakes import untold
 
 MAX_ROWS = 16
@@ -93,7 +93,7 @@ class Owner:
     heard: list[Call] = field(default_factory=list)
 
     def ask(self, case: Case, rows: int, tensors: tuple[Payload, ...]) -> Call:
-        return Call(case.version, tensors, rows, case.shapes, self.heard.append)
+        return Call(Arm(case.version), tensors, rows, case.shapes, self.heard.append)
 
 
 def batches(parts: list[Call], dice: random.Random) -> list[list[Call]]:
@@ -110,7 +110,7 @@ def batches(parts: list[Call], dice: random.Random) -> list[list[Call]]:
 
 def execute(calls: Sequence[Call], pad_to: Sequence[int]) -> None:
     """Do with a batch what an executor and the batcher do with it."""
-    arrays = stack(calls, calls[0].version.signature)
+    arrays = stack(calls, calls[0].arm.version.signature)
     rows = len(arrays[0])
     outputs = Outputs(
         [array[:rows] for array in run(pad(arrays, bucket(rows, pad_to)))], len(calls)

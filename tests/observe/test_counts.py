@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 
 from gateway.observe import layout
 from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals
-from gateway.observe.layout import FAILED_OUTCOMES, HISTOGRAM_CELLS, OUTCOME_NAMES
+from gateway.observe.layout import (
+    FAILED_OUTCOMES,
+    HISTOGRAM_CELLS,
+    MOST_OUTPUTS,
+    OUTCOME_NAMES,
+    SHADOW_NAMES,
+)
 from tests.fakes import a_row
 
+SINGLE = 13  # fields that are one number each, the first ones
 NUMBERS = st.integers(0, 1 << 60)
 HISTOGRAMS = st.tuples(*[NUMBERS] * HISTOGRAM_CELLS)
 SIZES = st.dictionaries(
@@ -18,7 +25,9 @@ SIZES = st.dictionaries(
 )
 COUNTS = st.builds(
     Counts,
-    *[NUMBERS] * 12,
+    *[NUMBERS] * SINGLE,
+    st.tuples(*[NUMBERS] * len(SHADOW_NAMES)),
+    st.tuples(*[NUMBERS] * MOST_OUTPUTS),
     st.tuples(*[NUMBERS] * len(OUTCOME_NAMES)),
     HISTOGRAMS,
     HISTOGRAMS,
@@ -51,8 +60,10 @@ def test_adding_changes_neither(one: Counts, other: Counts) -> None:
 
 def test_a_sum_is_of_every_number_and_the_latest_moment() -> None:
     outcomes, times = tuple(range(len(OUTCOME_NAMES))), tuple(range(HISTOGRAM_CELLS))
-    numbers = {field.name: place for place, field in enumerate(fields(Counts)[:12], start=1)}
+    numbers = {field.name: place for place, field in enumerate(fields(Counts)[:SINGLE], start=1)}
+    shadowed, disagreements = tuple(range(len(SHADOW_NAMES))), tuple(range(MOST_OUTPUTS))
     tuples = {"outcomes": outcomes, "request": times, "queue": times, "execution": times}
+    tuples |= {"shadowed": shadowed, "disagreements": disagreements}
     one = Counts(**numbers, **tuples, sizes={1: (1, 2, 3, 4), 2: (1, 1, 1, 1)})  # type: ignore[arg-type]  # by name
     total = plus(one, one)
     assert total.last_inference_ms == one.last_inference_ms
@@ -60,6 +71,8 @@ def test_a_sum_is_of_every_number_and_the_latest_moment() -> None:
         if name != "last_inference_ms":
             assert getattr(total, name) == 2 * number
     assert total.outcomes == tuple(2 * count for count in outcomes)
+    assert total.shadowed == tuple(2 * count for count in shadowed)
+    assert total.disagreements == tuple(2 * count for count in disagreements)
     assert total.request == total.queue == total.execution == tuple(2 * count for count in times)
     assert total.sizes == {1: (2, 4, 6, 8), 2: (2, 2, 2, 2)}
 
@@ -69,6 +82,7 @@ def test_every_cell_is_read_into_its_place() -> None:
     names = (
         *("executing", "last_inference_ms", "success_ns", "fail_ns", "queue_ns", "input_ns"),
         *("infer_ns", "output_ns", "execution_ns", "executions", "inferences", "shed_rows"),
+        "fallbacks",
     )
     for place, name in enumerate(names, start=1):
         row[getattr(layout, name.upper())] = place
@@ -78,6 +92,10 @@ def test_every_cell_is_read_into_its_place() -> None:
     for start in (layout.REQUEST, layout.QUEUE, layout.EXECUTION):
         for place in range(HISTOGRAM_CELLS):
             row[start + place] = 1000 * start + place
+    for place in range(len(SHADOW_NAMES)):
+        row[layout.SHADOWED + place] = 200 + place
+    for place in range(MOST_OUTPUTS):
+        row[layout.DISAGREEMENTS + place] = 300 + place
     row[layout.SIZES_USED] = 2
     for place in range(3 * layout.SIZE_CELLS):
         row[layout.SIZES + place] = 10 + place
@@ -85,6 +103,8 @@ def test_every_cell_is_read_into_its_place() -> None:
     for place, name in enumerate(names, start=1):
         assert getattr(counts, name) == (1000 if name == "success_ns" else place)
     assert counts.outcomes == tuple(range(100, 100 + len(OUTCOME_NAMES)))
+    assert counts.shadowed == tuple(range(200, 200 + len(SHADOW_NAMES)))
+    assert counts.disagreements == tuple(range(300, 300 + MOST_OUTPUTS))
     assert counts.request[:2] == (1000 * layout.REQUEST, 1000 * layout.REQUEST + 1)
     assert counts.queue[-1] == 1000 * layout.QUEUE + HISTOGRAM_CELLS - 1
     assert counts.execution[0] == 1000 * layout.EXECUTION
@@ -123,6 +143,9 @@ def test_the_layout_has_a_cell_for_everything_and_no_cell_for_two_things() -> No
         *(layout.EXECUTING, layout.LAST_INFERENCE_MS, layout.SIZES_USED, layout.SUCCESS_NS),
         *(layout.FAIL_NS, layout.QUEUE_NS, layout.INPUT_NS, layout.INFER_NS, layout.OUTPUT_NS),
         *(layout.EXECUTION_NS, layout.EXECUTIONS, layout.INFERENCES, layout.SHED_ROWS),
+        layout.FALLBACKS,
+        *range(layout.SHADOWED, layout.SHADOWED + len(SHADOW_NAMES)),
+        *range(layout.DISAGREEMENTS, layout.DISAGREEMENTS + MOST_OUTPUTS),
         *range(layout.OUTCOMES, layout.OUTCOMES + len(OUTCOME_NAMES)),
         *range(layout.REQUEST, layout.REQUEST + HISTOGRAM_CELLS),
         *range(layout.QUEUE, layout.QUEUE + HISTOGRAM_CELLS),

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from gateway.errors import ClientGone
 from gateway.observe import layout
 from gateway.observe.counts import Counts, read, read_refusals
-from gateway.observe.layout import BUCKETS_S, FAILED_OUTCOMES, MOST_SIZES, OUTCOME_NAMES
+from gateway.observe.layout import (
+    BUCKETS_S,
+    FAILED_OUTCOMES,
+    MOST_OUTPUTS,
+    MOST_SIZES,
+    OUTCOME_NAMES,
+    SHADOW_NAMES,
+)
 from gateway.observe.record import Record
 from gateway.types import Call, Outputs
 from tests.fakes import a_call, a_row
@@ -283,3 +290,48 @@ def test_no_number_ever_goes_back(events: list[list[Call] | str]) -> None:
         before = after
     counts = written.counts
     assert counts.inferences == sum(rows * size[0] for rows, size in counts.sizes.items())
+
+
+# arms and shadows
+
+
+def test_a_request_that_another_arm_was_asked_is_counted_beside_its_loss() -> None:
+    written = Written()
+    written.record.refuse("model_failed", 0.5)
+    written.record.fell_back()
+    counts = written.counts
+    assert (counts.fallbacks, outcome(counts, "model_failed"), sum(counts.outcomes)) == (1, 1, 1)
+
+
+def test_what_became_of_a_shadows_calls_is_counted_by_outcome() -> None:
+    written = Written()
+    for calls_of_it, name in enumerate(SHADOW_NAMES, start=1):
+        written.record.shadowed(name, calls_of_it)
+        written.record.shadowed(name, 10)
+    assert written.counts == Counts(shadowed=(11, 12, 13, 14))
+
+
+def test_rows_of_which_a_shadow_says_something_else_are_counted_by_output() -> None:
+    written = Written()
+    written.record.disagreed(0, 2)
+    written.record.disagreed(2, 3)
+    written.record.disagreed(0, 1)
+    assert written.counts.disagreements == (3, 0, 3, *[0] * (MOST_OUTPUTS - 3))
+
+
+@pytest.mark.parametrize("output", [MOST_OUTPUTS - 1, MOST_OUTPUTS, 1000])
+def test_the_last_cell_has_all_further_outputs(output: int) -> None:
+    written = Written()
+    written.record.disagreed(output, 4)
+    assert written.counts.disagreements == (*[0] * (MOST_OUTPUTS - 1), 4)
+
+
+def test_what_a_shadow_said_survives_the_executions_that_follow() -> None:
+    """The head of the row is written in one go, and these cells are not in it."""
+    written = Written()
+    written.record.shadowed("agreed", 1)
+    written.record.disagreed(0, 2)
+    written.record.fell_back()
+    counts = written.run(calls(9.5), outputs())
+    assert (counts.shadowed[0], counts.disagreements[0], counts.fallbacks) == (1, 2, 1)
+    assert outcome(counts, "success") == 1

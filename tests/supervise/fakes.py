@@ -14,6 +14,7 @@ from gateway.control.messages import (
     Accept,
     Ask,
     Assigned,
+    Disagreed,
     Drain,
     Forget,
     Hello,
@@ -197,7 +198,7 @@ class Notes:
     def began(self, replica: Replica) -> None:
         self.began_pids.append(replica.pid)
 
-    def heard(self, replica: Replica, message: Ask | Retired) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
         raise AssertionError(message)
 
     async def ended(self, replica: Replica, code: int) -> str:

@@ -6,7 +6,7 @@ Job    a prover that hashes, a fleet that remembers, a ledger that counts: each 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +14,12 @@ from typing import Any, TypeVar
 from gateway.config.model import parse_model
 from gateway.control.messages import Assigned, Table
 from gateway.core.costs import Cost, Placement
+from gateway.core.documents import Document, Variant
+from gateway.core.ranges import apportion
 from gateway.repository.proof import Found, Proof
+from gateway.supervise.changes import Sight, see_nothing
 from gateway.supervise.inventory import Inventory, Policy
-from gateway.supervise.ledger import LedgerFull
+from gateway.supervise.ledger import DIRECT, LedgerFull
 from gateway.supervise.prover import Unproven
 from gateway.types import Signature
 from tests.clock import play
@@ -52,16 +55,20 @@ class FakeLedger:
 
     def __init__(self, most: int = 1000) -> None:
         self.rows: dict[int, tuple[str, str, str]] = {}
+        self.arms: dict[int, tuple[str, int]] = {}  # arm and revision, of rows ever given out
         self.most = most
         self._next = 0
         self._unfolded: set[int] = set()
         self._folded: set[int] = set()
 
-    def assign(self, model: str, version: str, digest: str) -> int:
+    def assign(
+        self, model: str, version: str, digest: str, arm: str = DIRECT, revision: int = 0
+    ) -> int:
         if len(self.rows) + len(self._unfolded) >= self.most:
             raise LedgerFull("all telemetry rows are taken")
         self._next += 1
         self.rows[self._next] = model, version, digest
+        self.arms[self._next] = arm, revision
         return self._next
 
     def retire(self, row: int) -> None:
@@ -121,6 +128,8 @@ class FakeFleet:
 
     async def publish(self, table: Table) -> None:
         assert table.revision >= self.tables[-1].revision
+        for row in arm_rows(self.table) - arm_rows(table):
+            self._ledger.fold(row)
         self.tables.append(table)
         for name, entry in table.models.items():
             for version, digest in entry.served.items():
@@ -146,6 +155,18 @@ class FakeFleet:
         return self.tables[-1]
 
 
+def arm_rows(table: Table) -> set[int]:
+    """Return the rows of variants and shadows."""
+    return {row for entry in table.models.values() for row in entry.rows.values()}
+
+
+def bare(table: Table) -> Table:
+    """Return a table as the register makes it: without rows."""
+    return replace(
+        table, models={name: replace(one, rows={}) for name, one in table.models.items()}
+    )
+
+
 @dataclass
 class Stock:
     """An inventory over a folder, with its neighbours."""
@@ -153,13 +174,14 @@ class Stock:
     root: Path
     policy: Policy = field(default_factory=Policy)
     most_rows: int = 1000
+    sight: Sight = see_nothing
 
     def __post_init__(self) -> None:
         self.prover = FakeProver()
         self.ledger = FakeLedger(self.most_rows)
         self.fleet = FakeFleet(self.ledger)
         self.inventory = Inventory(
-            self.root, parse_model, self.policy, self.prover, self.fleet, self.ledger
+            self.root, parse_model, self.policy, self.prover, self.fleet, self.ledger, self.sight
         )
         self.inventory.off_loop = at_once
 
@@ -205,7 +227,7 @@ class Stock:
         """Assert what is true whenever no order is under way."""
         table = self.inventory.table()
         views = self.inventory.views()
-        assert self.fleet.table == table
+        assert bare(self.fleet.table) == table
         ready = {(v.model, v.version): v.digest for v in views if v.state == "READY"}
         assert ready == {
             (name, version): digest
@@ -220,9 +242,18 @@ class Stock:
         assigned = self.inventory.assigned()
         rows = {one.row: one.proof.digest for one in assigned}
         assert len(rows) == len(assigned) == len(ready)
-        assert {row: key[2] for row, key in self.ledger.rows.items()} == rows
+        owned = {row: key[2] for row, key in self.ledger.rows.items()}
+        arms = {row for row in owned if self.ledger.arms[row][0] != DIRECT}
+        assert {row: digest for row, digest in owned.items() if row not in arms} == rows
+        assert arms == arm_rows(self.fleet.table)
         assert self.fleet.held.keys() == rows.keys()
         assert not self.ledger.leaked()
+
+
+def shared(model: str, revision: int, shares: Mapping[str, tuple[str, int]]) -> Document:
+    """A document: version and weight by variant, in hundredths of a per cent."""
+    variants = tuple(Variant(name, version, weight) for name, (version, weight) in shares.items())
+    return Document(model, revision, variants, pieces=apportion((), variants))
 
 
 async def at_once(blocking: Callable[..., T], *arguments: Any) -> T:

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from gateway.control.messages import Ask, Hello, Reply
+from gateway.control.messages import Ask, Disagreed, Hello, Reply
 from gateway.errors import UnknownModel
 from gateway.observe.layout import EXECUTING
 from gateway.observe.memory import Memory
@@ -167,5 +167,15 @@ def test_every_question_is_answered(model: str | None, expected: Reply) -> None:
             made.accounts.heard(cast("Replica", fake), Ask(1, "statistics", model))
             await asyncio.sleep(0.1)
             assert fake.told == [expected]
+
+    play(scene)
+
+
+def test_what_a_shadow_has_said_is_kept() -> None:
+    async def scene() -> None:
+        made = Scene()
+        said = Disagreed("m", 3, "next", "y", 1.5, {"x": (0.5,)}, (0,), (1,), 1.0)
+        made.accounts.heard(cast("Replica", made.born()), said)
+        assert made.accounts.disagreements.worst("m", 3, "next") == (said,)
 
     play(scene)

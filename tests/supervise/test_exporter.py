@@ -24,6 +24,7 @@ from gateway.observe.memory import Memory
 from gateway.supervise.exporter import Exporter, Snapshot, prefers_openmetrics, render
 from gateway.supervise.ledger import Ledger, RowKey
 from gateway.supervise.overseer import ReplicaView
+from gateway.types import Signature
 from tests.supervise.cells import execute, refuse
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,6 +55,7 @@ class View:
     version: str
     state: str
     digest: str | None
+    signature: Signature | None = None
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def a_ledger(memory: Memory) -> tuple[Ledger, memoryview]:
     return ledger, memory.row(ledger.assign("m", "1", "a"))
 
 
-M1 = {"model": "m", "version": "1", "variant": "stable"}
+M1 = {"model": "m", "version": "1", "variant": "direct"}
 
 
 # What is said
@@ -170,7 +172,7 @@ def test_replicas_digests_and_revisions_of_a_variant_are_one_series(
 def test_arms_are_variants(memories: list[Memory]) -> None:
     ledger = Ledger()
     ledger.attach(memories[0])
-    for arm in ("stable", "canary"):
+    for arm in ("direct", "canary"):
         execute(memories[0].row(ledger.assign("m", "1", "a", arm)), len(arm))
     told = of(ledger)
     assert value(told, "gateway_inferences_total", **M1) == 6
@@ -321,7 +323,7 @@ def test_names_come_back_as_they_are_whatever_is_in_them(snapshot: Snapshot) -> 
 @pytest.mark.parametrize("name", ['"', "\\", 'a"} 1\nevil 2', "{}", "ü – 模型", " "])
 def test_a_name_cannot_break_out_of_its_label(name: str) -> None:
     told = counting({RowKey(name, "1", "a"): ZERO})
-    labels = {"model": name, "version": "1", "variant": "stable"}
+    labels = {"model": name, "version": "1", "variant": "direct"}
     assert value(told, "gateway_executions_total", **labels) == 0
 
 
@@ -405,6 +407,7 @@ class Watched:
     """A version that says who reads it, and is read no further than its gate lets pass."""
 
     version, state, digest = "1", "READY", "a"
+    signature: Signature | None = None
 
     def __init__(self) -> None:
         self.read_by: list[str] = []

@@ -287,6 +287,34 @@ def test_what_is_unloaded_while_a_replica_starts_does_not_stay_in_it() -> None:
     play(scene)
 
 
+def arms(revision: int, **rows: int) -> Table:
+    """A table in which version 1 has a row for each of its variants."""
+    return Table(revision, {"m": Entry("1", {"1": "1"}, rows=rows)})
+
+
+def test_an_arms_row_that_left_is_forgotten_by_who_has_not_published_and_by_nobody_else() -> None:
+    """Who has published is told by the next table; who has not would keep the row for ever."""
+
+    async def scene() -> None:
+        async with Scene(1).opened() as scene:
+            await scene.fleet.prepare((assigned("1", 1),))
+            await scene.fleet.publish(arms(1, stable=2, canary=3))
+            scene.stable.births[1] = {"hangs_in": "1"}
+            scene.stable.births[2] = {}
+            scene.stable.all[0].die(-9)
+            await asyncio.sleep(1)
+            starting = scene.stable.all[1]
+            await scene.fleet.publish(arms(2, stable=4, canary=3))
+            assert [one for one in starting.told if isinstance(one, Forget)] == [Forget((2,))]
+            starting.woken.set_result(None)
+            await asyncio.sleep(SETTLED_S)
+            assert starting.tables == [arms(2, stable=4, canary=3)]
+            await scene.fleet.publish(arms(3, stable=4))
+            assert [one for one in starting.told if isinstance(one, Forget)] == [Forget((2,))]
+
+    play(scene)
+
+
 def test_what_was_forgotten_meanwhile_is_not_loaded_by_a_replica_that_starts() -> None:
     async def scene() -> None:
         async with Scene(1).opened() as scene:

@@ -8,13 +8,18 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from gateway.control.messages import Ask, Entry, Table
+from gateway.control.messages import Ask, Disagreed, Entry, Table
+from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
+from gateway.observe import layout
 from gateway.observe.counts import Counts
 from gateway.observe.memory import Memory
+from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.front import Front
 from gateway.supervise.inventory import Inventory
 from gateway.supervise.ledger import Image, Ledger, Names, RowKey
+from gateway.supervise.register import Known
+from gateway.supervise.traffic import Traffic
 from tests.supervise.cells import execute
 
 WATCHDOG_S = 30.0
@@ -41,6 +46,22 @@ class FakeInventory:
 
     def views(self) -> Sequence[object]:
         return ()
+
+    def documents(self) -> Mapping[str, Document]:
+        return {}
+
+    def known(self, model: str) -> Mapping[str, Known]:
+        return {}
+
+
+class FakeTraffic:
+    """Knows the documents that it is given."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Document] = {}
+
+    def document(self, model: str) -> Document:
+        return self.documents[model]
 
 
 class FakeFleet:
@@ -110,10 +131,13 @@ class Office:
             for version, digest in entry.served.items()
         }
         self.inventory = FakeInventory(models)
+        self.traffic, self.disagreements = FakeTraffic(), Disagreements()
         self.front = Front(
             cast("Inventory", self.inventory),
             cast("Fleet", FakeFleet()),
             self.ledger,
+            cast("Traffic", self.traffic),
+            self.disagreements,
             lambda: None,
         )
 
@@ -336,3 +360,23 @@ def test_replicas_are_summed_the_dead_too(office: Office) -> None:
         assert await office.rows("m", "1") == [("m", "1", 5)]
 
     play(scene)
+
+
+def test_shadows_are_counted_of_the_document_in_force_and_of_nobody_else(office: Office) -> None:
+    document = Document("m", 3, (Variant("stable", "1", WHOLE_BP),), (Shadow("next", "2", 0.5),))
+    office.traffic.documents["m"] = document
+    office.disagreements.note(Disagreed("m", 3, "next", "y", 1.0, {}, (1,), (2,), 0.0))
+    for revision in (2, 3):
+        row = office.memory.row(office.ledger.assign("m", "2", "b", "next", revision))
+        row[layout.SHADOWED] = revision
+    (shadow,) = office.front.shadows("m")
+    assert (shadow.name, shadow.version, shadow.is_noise_floor) == ("next", "2", False)
+    assert shadow.calls == {"agreed": 3, "disagreed": 0, "failed": 0, "dropped": 0}
+    assert [one.distance for one in shadow.worst] == [1.0]
+    assert office.ledger.asked == [{("m", "2")}]
+
+
+def test_without_shadows_nothing_is_counted(office: Office) -> None:
+    office.traffic.documents["m"] = Document("m", 1, (Variant("stable", "1", WHOLE_BP),))
+    assert office.front.shadows("m") == ()
+    assert office.ledger.asked == []

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import Config
+from gateway.core.documents import Document
 from gateway.errors import (
     CannotPrepare,
     Draining,
@@ -15,8 +17,10 @@ from gateway.errors import (
 )
 from gateway.repository.discover import RepositoryError
 from gateway.supervise.inventory import Policy
+from gateway.supervise.register import Register
+from gateway.supervise.steering import open_traffic
 from tests.clock import play
-from tests.supervise.stock import Stock, digest_of, during, settle
+from tests.supervise.stock import Stock, digest_of, during, settle, shared
 
 EXPLICIT = Policy("explicit", ("m",))
 
@@ -755,3 +759,187 @@ def test_an_operator_sees_what_is_known_of_a_version(stock: Stock) -> None:
         }
 
     during(stock, scene)
+
+
+# routing documents
+
+
+def test_an_adopted_document_is_in_force_with_a_row_for_each_arm(stock: Stock) -> None:
+    document = shared("m", 1, {"stable": ("1", 9500), "canary": ("2", 500)})
+
+    async def scene() -> None:
+        before = stock.inventory.assigned()
+        await stock.inventory.adopt(document)
+        entry = stock.fleet.table.models["m"]
+        assert (entry.document, entry.default) == (document, "1")
+        rows = {name: stock.ledger.rows[row] for name, row in entry.rows.items()}
+        assert rows == {
+            "stable": ("m", "1", digest_of("one")),
+            "canary": ("m", "2", digest_of("two")),
+        }
+        assert {stock.ledger.arms[row] for row in entry.rows.values()} == {
+            ("stable", 1),
+            ("canary", 1),
+        }
+        assert stock.inventory.assigned() == before
+        assert stock.inventory.documents() == {"m": document}
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_a_new_revision_has_rows_of_its_own_and_gives_the_old_ones_back(stock: Stock) -> None:
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("m", 1, {"stable": ("1", 10_000)}))
+        old = stock.fleet.table.models["m"].rows
+        await stock.inventory.adopt(shared("m", 2, {"stable": ("1", 10_000)}))
+        new = stock.fleet.table.models["m"].rows
+        assert set(old.values()).isdisjoint(new.values())
+        assert set(old.values()).isdisjoint(stock.ledger.rows)
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_a_replaced_version_has_its_arms_counted_anew(stock: Stock) -> None:
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("m", 1, {"a": ("1", 5000), "b": ("2", 5000)}))
+        old = stock.fleet.table.models["m"].rows
+        stock.put("m", "1", "one, again")
+        await stock.inventory.load("m", "1")
+        new = stock.fleet.table.models["m"].rows
+        assert (new["a"] == old["a"], new["b"] == old["b"]) == (False, True)
+        assert stock.ledger.rows[new["a"]] == ("m", "1", digest_of("one, again"))
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_an_older_document_and_one_of_nobody_change_nothing(stock: Stock) -> None:
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("m", 2, {"stable": ("1", 10_000)}))
+        tables = len(stock.fleet.tables)
+        await stock.inventory.adopt(shared("m", 1, {"stable": ("2", 10_000)}))
+        await stock.inventory.adopt(shared("nobody", 1, {"stable": ("2", 10_000)}))
+        assert stock.default("m") == "1"
+        assert len(stock.fleet.tables) == tables
+        assert list(stock.inventory.documents()) == ["m"]
+
+    during(stock, scene)
+
+
+def test_where_there_is_no_row_for_an_arm_it_is_counted_with_its_version(tmp_path: Path) -> None:
+    stock = Stock(tmp_path, most_rows=3)
+    stock.put("m", "1", "one")
+    stock.put("m", "2", "two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("m", 1, {"a": ("1", 5000), "b": ("2", 5000)}))
+        assert list(stock.fleet.table.models["m"].rows) == ["a"]
+        stock.check()
+
+    during(stock, scene)
+
+
+class Sighted:
+    """Writes down of which models it was asked, and adopts a document for each new one."""
+
+    def __init__(self) -> None:
+        self.seen: list[set[str]] = []
+
+    async def see(self, register: Register) -> None:
+        await asyncio.sleep(0)
+        self.seen.append(set(register.stale()))
+        for model in register.stale():
+            if register.document(model) is None:
+                register.adopt(shared(model, 1, {"stable": ("1", 10_000)}))
+
+
+def sighted(root: Path) -> tuple[Stock, Sighted]:
+    sights = Sighted()
+    stock = Stock(root, sight=sights.see)
+    stock.put("m", "1", "one")
+    stock.put("m", "2", "two")
+    return stock, sights
+
+
+def test_what_is_about_to_be_published_is_seen_first(tmp_path: Path) -> None:
+    stock, sights = sighted(tmp_path)
+
+    async def scene() -> None:
+        assert sights.seen == [{"m"}]
+        assert len(stock.fleet.tables) == 2  # and no table without its document
+        assert stock.default("m") == "1"
+        await stock.inventory.unload("m", "2")
+        assert {"m"} in sights.seen[1:]
+        assert stock.inventory.quarantine(digest_of("one"), "it killed")
+        count = len(sights.seen)
+        await settle()
+        assert len(sights.seen) > count
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_a_model_whose_first_document_is_not_written_yet_is_not_ready(tmp_path: Path) -> None:
+    async def blind(_: Register) -> None:
+        """See nothing, as while a store takes its time."""
+
+    stock = Stock(tmp_path, sight=blind)
+    stock.put("m", "1", "one")
+
+    async def scene() -> None:
+        assert stock.states() == {"m/1": "LOADING"}
+        assert stock.reason("m", "1") == "its first routing document is being written"
+        assert stock.default("m") is None
+        await stock.inventory.adopt(shared("m", 1, {"stable": ("1", 10_000)}))
+        assert stock.states() == {"m/1": "READY"}
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_a_model_whose_first_document_cannot_be_written_is_ready_by_version_alone(
+    tmp_path: Path,
+) -> None:
+    async def away(register: Register) -> None:
+        register.waive("m")
+
+    stock = Stock(tmp_path, sight=away)
+    stock.put("m", "1", "one")
+
+    async def scene() -> None:
+        assert stock.states() == {"m/1": "READY"}
+        assert stock.default("m") is None
+        assert stock.inventory.documents() == {}
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_a_first_sight_is_on_the_disk_before_callers_are_answered_by_it(tmp_path: Path) -> None:
+    """With the real traffic, store and audit; a second start writes nothing."""
+    config = Config.model_validate({"state": {"dir": str(tmp_path / "state")}})
+
+    async def start() -> tuple[Document, tuple[str, ...]]:
+        async with open_traffic(config) as traffic:
+            stock = Stock(tmp_path / "models", sight=traffic.see)
+            for version in ("1", "2"):
+                stock.put("m", version, f"it is {version}")
+            traffic.introduce(stock.inventory, stock.fleet.lacking)
+            async with stock.inventory:
+                await traffic.start()
+                await stock.inventory.start()
+                stock.check()
+                document = stock.fleet.table.models["m"].document
+                assert document is not None
+                assert await traffic.revisions("m") == (document,)
+                entries = await traffic.audited(10, None)
+                return document, tuple(one.action for one in entries)
+
+    first = asyncio.run(start())
+    assert [(one.name, one.version) for one in first[0].variants] == [("stable", "2")]
+    assert first[1] == ("first_sight",)
+    (tmp_path / "models" / "m" / "3").mkdir()
+    (tmp_path / "models" / "m" / "3" / "model.onnx").write_text("three")
+    assert asyncio.run(start()) == first

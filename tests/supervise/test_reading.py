@@ -20,14 +20,14 @@ WRITER = """
 import random, sys
 from gateway.observe.memory import Memory
 from gateway.observe.record import Record
-from gateway.types import Call, Outputs, Signature, Version
+from gateway.types import Arm, Call, Outputs, Signature, Version
 
 record = Record(Memory.attach(int(sys.argv[1])).row(1))
-version = Version("m", "1", Signature((), (), 64))
+arm = Arm(Version("m", "1", Signature((), (), 64)))
 dice = random.Random(1)
 for _ in range(20_000):
     calls = [
-        Call(version, (), 1, (), print, arrived=dice.random()) for _ in range(dice.randint(1, 40))
+        Call(arm, (), 1, (), print, arrived=dice.random()) for _ in range(dice.randint(1, 40))
     ]
     outputs = Outputs((), len(calls))
     outputs.input_ns, outputs.infer_ns, outputs.output_ns = 10, 1000, 100

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.control.messages import Entry, Table
+from gateway.core.documents import Document, Variant
 from gateway.core.lifecycle import Load, Loaded, Quarantined, Refused, Unload, Unloaded
 from gateway.supervise.register import Register
 from tests.supervise.fakes import assigned
@@ -86,3 +87,89 @@ def test_views_come_by_model_and_version() -> None:
     assert [one.is_default for one in views] == [False, True, True]
     assert replace(views[0], folder=None).executor == "inline"
     assert [one.row for one in register.assigned()] == [1, 3, 2]
+
+
+# routing documents
+
+
+def document(revision: int, version: str = "1", model: str = "m") -> Document:
+    variants = (Variant("stable", version, 9500), Variant("canary", "2", 500))
+    return Document(model, revision, variants, fallback="stable")
+
+
+def test_a_document_is_in_the_table_with_its_usual_version_as_the_default() -> None:
+    register = Register()
+    ready(register, "m", "1", "d", 1)
+    ready(register, "m", "2", "e", 2)
+    assert register.table().models["m"].default == "2"
+    register.adopt(document(1))
+    expected = Entry("1", {"1": "d", "2": "e"}, {}, document(1))
+    assert register.table() == Table(2, {"m": expected})
+
+
+def test_a_later_document_wins_in_whatever_order_they_come() -> None:
+    register = Register()
+    ready(register, "m", "1", "d", 1)
+    for revision in (2, 1, 3, 3, 2):
+        register.adopt(document(revision))
+    assert register.document("m") == document(3)
+    assert register.table().models["m"].document == document(3)
+
+
+def test_another_document_of_the_same_revision_changes_nothing() -> None:
+    """Of two writers the store lets one; what it has is what everybody adopts."""
+    register = Register()
+    ready(register, "m", "1", "d", 1)
+    register.adopt(document(1))
+    table = register.table()
+    register.adopt(document(1, "2"))
+    assert register.table() is table
+
+
+def test_where_documents_are_needed_nothing_answers_by_default_without_one() -> None:
+    register = Register(needs_documents=True)
+    ready(register, "m", "1", "d", 1)
+    assert register.table().models["m"] == Entry(None, {"1": "d"}, {})
+    register.adopt(document(1))
+    assert register.table().models["m"].default == "1"
+
+
+def test_a_default_is_what_the_document_says_though_it_is_not_there() -> None:
+    """Callers hear why it is not; another version would be an answer that nobody chose."""
+    register = Register(needs_documents=True)
+    ready(register, "m", "2", "e", 1)
+    register.adopt(document(1, "1"))
+    entry = register.table().models["m"]
+    assert (entry.default, list(entry.served)) == ("1", ["2"])
+
+
+def test_a_document_of_a_model_that_is_not_known_waits_for_it() -> None:
+    register = Register(needs_documents=True)
+    register.adopt(document(1))
+    assert register.table() == Table(0)
+    ready(register, "m", "1", "d", 1)
+    assert register.table().models["m"].document == document(1)
+
+
+def test_a_document_stays_while_its_model_comes_and_goes() -> None:
+    register = Register(needs_documents=True)
+    register.adopt(document(1))
+    register.forget(register.know("m", "1"))
+    assert register.table().models == {}
+    ready(register, "m", "1", "d", 1)
+    assert register.table().models["m"].document == document(1)
+
+
+def test_what_has_changed_since_the_last_table_is_stale() -> None:
+    register = Register()
+    ready(register, "m", "1", "d", 1)
+    ready(register, "n", "1", "e", 2)
+    assert set(register.stale()) == {"m", "n"}
+    table = register.table()
+    assert register.stale() == ()
+    register.adopt(document(1))
+    assert register.stale() == ("m",)
+    register.table()
+    register.touch("n")
+    assert register.stale() == ("n",)
+    assert register.table().revision == table.revision + 1

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import CannotPrepare, UnknownVersion
 from gateway.supervise.inventory import Policy
-from tests.supervise.stock import Stock, digest_of, during
+from tests.supervise.stock import Stock, digest_of, during, shared
 
 EXPLICIT = Policy("explicit")
 
@@ -241,3 +241,108 @@ def test_what_has_no_effect_is_told_once_a_model(
         assert len(told()) == 2
 
     during(stock, scene)
+
+
+# versions that a routing document names
+
+
+def test_what_a_document_names_is_loaded_though_no_policy_chooses_it(stock: Stock) -> None:
+    declare(stock, "", v1="one", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"stable": ("1", 10_000)}))
+        await stock.inventory.start()
+        assert stock.served() == {"t/1": digest_of("one"), "t/2": digest_of("two")}
+        assert stock.default("t") == "1"
+        stock.check()
+
+    during(stock, scene, start=False)
+
+
+def test_what_a_document_names_and_cannot_be_loaded_is_known_with_its_reason(stock: Stock) -> None:
+    declare(stock, "", v1="bad opset", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"stable": ("1", 10_000)}))
+        await stock.inventory.start()
+        assert stock.states() == {"t/1": "UNAVAILABLE", "t/2": "READY"}
+        assert stock.reason("t", "1") == "bad opset"
+        stock.check()
+
+    during(stock, scene, start=False)
+
+
+def test_what_a_document_names_stays_when_its_policy_chooses_another_one(stock: Stock) -> None:
+    """Or a newer version on disk would take the calls' version away."""
+    declare(stock, "", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"stable": ("2", 10_000)}))
+        stock.put("t", "3", "three")
+        await stock.inventory.refresh()
+        assert stock.served() == {"t/2": digest_of("two"), "t/3": digest_of("three")}
+        assert stock.default("t") == "2"
+        await stock.inventory.refresh()
+        assert stock.states() == {"t/2": "READY", "t/3": "READY"}
+        assert stock.prover.proved == [("t", "2"), ("t", "3")]  # its files are the same
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_what_no_document_names_any_more_goes_with_its_policy(stock: Stock) -> None:
+    declare(stock, "", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"stable": ("2", 10_000)}))
+        stock.put("t", "3", "three")
+        await stock.inventory.refresh()
+        await stock.inventory.adopt(shared("t", 2, {"stable": ("3", 10_000)}))
+        await stock.inventory.refresh()
+        assert stock.served() == {"t/3": digest_of("three")}
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_what_a_document_names_goes_with_its_files(stock: Stock) -> None:
+    declare(stock, "", v1="one", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"a": ("1", 5000), "b": ("2", 5000)}))
+        await stock.inventory.refresh()
+        stock.take("t", "1")
+        await stock.inventory.refresh()
+        assert stock.states() == {"t/2": "READY"}
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_what_was_asked_for_stays_though_a_document_named_it_for_a_while(stock: Stock) -> None:
+    declare(stock, "", v1="one", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.load("t", "1")
+        for revision, version in enumerate(("1", "2"), 1):
+            await stock.inventory.adopt(shared("t", revision, {"stable": (version, 10_000)}))
+            await stock.inventory.refresh()
+        assert stock.states() == {"t/1": "READY", "t/2": "READY"}
+        assert len(stock.prover.proved) == 2
+        stock.check()
+
+    during(stock, scene)
+
+
+def test_what_a_document_named_at_the_start_goes_when_none_does(stock: Stock) -> None:
+    declare(stock, "", v1="one", v2="two")
+
+    async def scene() -> None:
+        await stock.inventory.adopt(shared("t", 1, {"stable": ("1", 10_000)}))
+        await stock.inventory.start()
+        await stock.inventory.adopt(shared("t", 2, {"stable": ("2", 10_000)}))
+        await stock.inventory.refresh()
+        assert stock.states() == {"t/2": "READY"}
+        stock.check()
+
+    during(stock, scene, start=False)

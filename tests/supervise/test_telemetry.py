@@ -49,6 +49,9 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
     row[layout.EXECUTING] = 1
     row[layout.FAIL_NS] = 11
     row[layout.SHED_ROWS] = 8
+    row[layout.FALLBACKS] = 9
+    row[layout.SHADOWED] = 3
+    row[layout.DISAGREEMENTS + 1] = 2
     (key,) = document(ledger)["keys"]
     assert key == {
         "model": "m",
@@ -66,9 +69,14 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
             "executions": 2,
             "inferences": 5,
             "shed_rows": 8,
+            "fallbacks": 9,
         },
         "outcomes": dict.fromkeys(layout.OUTCOME_NAMES, 0)
         | {"success": 5, "overloaded": 2, "model_failed": 1},
+        "shadow": {
+            "shadowed": {"agreed": 3, "disagreed": 0, "failed": 0, "dropped": 0},
+            "disagreements": [0, 2, *[0] * (layout.MOST_OUTPUTS - 2)],
+        },
         "histograms": {
             "request": [6, *[0] * (layout.HISTOGRAM_CELLS - 1)],
             "queue": [5, *[0] * (layout.HISTOGRAM_CELLS - 1)],

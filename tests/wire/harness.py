@@ -16,11 +16,12 @@ from gateway.core.stacking import stack
 from gateway.flow import Flow, Served
 from gateway.repository.proof import Found
 from gateway.repository.settings import ModelSettings
-from gateway.types import Call, Outputs, Version
+from gateway.types import Arm, Call, Outputs, Version
 from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.intake import Intake
 from gateway.wire.intake import Policy as IntakePolicy
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
 from gateway.wire.paths import V2_AND_V1, Routes
@@ -38,12 +39,13 @@ DOUBLE = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP32", (-1, 2)),))
 class Echo(Flow):
     """Answers each call with its own inputs, before `infer` returns."""
 
-    def __init__(self, *versions: Version) -> None:
+    def __init__(self, *versions: Version, draw: Callable[[], int] = lambda: 0) -> None:
         models: dict[str, Served] = {}
         for one in versions or (DOUBLE,):
             known = models.get(one.model)
-            models[one.model] = Served(one, {**(known.versions if known else {}), one.version: one})
-        super().__init__(models, {})
+            arm = Arm(one)
+            models[one.model] = Served(arm, {**(known.versions if known else {}), one.version: arm})
+        super().__init__(models, {}, draw)
 
     def infer(self, call: Call) -> None:
         echo(call)
@@ -52,8 +54,8 @@ class Echo(Flow):
 class Desk(Echo):
     """Holds each call until a test answers it."""
 
-    def __init__(self, *versions: Version) -> None:
-        super().__init__(*versions)
+    def __init__(self, *versions: Version, draw: Callable[[], int] = lambda: 0) -> None:
+        super().__init__(*versions, draw=draw)
         self.calls: list[Call] = []
 
     def infer(self, call: Call) -> None:
@@ -61,7 +63,7 @@ class Desk(Echo):
 
 
 def echo(call: Call) -> None:
-    call.answer(Outputs(stack([call], call.version.signature), 1), 0, call.rows)
+    call.answer(Outputs(stack([call], call.arm.version.signature), 1), 0, call.rows)
 
 
 def on_disk(version: Version) -> Found:
@@ -83,9 +85,10 @@ def port_of(
     clock: Callable[[], float] | None = None,
     stock: Stock | None = None,
     routes: Routes = V2_AND_V1,
+    keys: Keys = NO_KEYS,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
-    intake = Intake(flow, asking, Tallied())
+    intake = Intake(flow, asking, Tallied(), keys=keys)
     drain = Drain()
     metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
     stock = stock or Stock(Clerk(), flow, False, 100)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from gateway.core.datatypes import DATATYPES
 from gateway.errors import InvalidTensor
-from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec, Version
+from gateway.types import Arm, Array, Call, Outputs, Shape, Signature, TensorSpec, Version
 from gateway.wire.decode import Wanted
 from gateway.wire.encode import Encoder, refuse_unwritable
 
@@ -33,7 +33,7 @@ def calls_of(rows: Sequence[int], arrays: Sequence[Array], of: Version) -> list[
     calls = []
     start = 0
     for count in rows:
-        call = Call(of, (), count, (), lambda _call: None)
+        call = Call(Arm(of), (), count, (), lambda _call: None)
         call.answer(outputs, start, start + count)
         calls.append(call)
         start += count
@@ -58,7 +58,7 @@ def check(text: bytes, call: Call, identity: str | None) -> None:
     if identity is not None:
         expected["id"] = identity
     assert {key: value for key, value in answer.items() if key != "outputs"} == expected
-    signature = call.version.signature
+    signature = call.arm.version.signature
     assert len(answer["outputs"]) == len(signature.outputs)
     for spec, array, output in zip(
         signature.outputs, call.outputs.arrays, answer["outputs"], strict=True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import ClientGone, DeadlineExceeded, Malformed, ModelFailed, Overloaded
-from gateway.types import Call, Outputs, Version
+from gateway.types import Arm, Call, Outputs, Version
 from gateway.wire.decode import Limits, Wanted
 from gateway.wire.exchange import Exchange, Losses, codec_of
 from gateway.wire.forms import JSON, form
@@ -15,7 +15,7 @@ from tests.wire.bodies import version
 from tests.wire.harness import DOUBLE, Answer, answers
 
 NOBODY = Losses(Tallied(), lambda: 0.0)
-CODEC = codec_of(DOUBLE, Limits(), NOBODY)
+CODEC = codec_of(Arm(DOUBLE), Limits(), NOBODY)
 BINARY = (Wanted(0, binary=True),)
 
 
@@ -32,7 +32,7 @@ def asked(heard: Heard, rows: int = 1) -> tuple[Exchange, Call]:
     """An exchange whose call is in the flow."""
     exchange = Exchange(b"r-1", heard.append)
     exchange.codec = CODEC
-    exchange.call = Call(DOUBLE, (), rows, ((2,),), exchange.settle)
+    exchange.call = Call(CODEC.arm, (), rows, ((2,),), exchange.settle)
     return exchange, exchange.call
 
 
@@ -103,7 +103,7 @@ def test_the_headers_of_an_error_reach_the_answer() -> None:
 def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
     exchange, call = asked(heard)
-    exchange.codec = codec_of(version(("x", "FP32", (-1,)), outputs=()), Limits(), NOBODY)
+    exchange.codec = codec_of(Arm(version(("x", "FP32", (-1,)), outputs=())), Limits(), NOBODY)
     give(call, 1, 2)  # one output more than the signature has
     answer = heard.only()
     assert (answer.status, answer.json["error"]) == (500, "internal error")
@@ -150,7 +150,7 @@ def counted(heard: Heard, codec_version: Version = DOUBLE) -> tuple[Exchange, Ca
     """An exchange whose call came in at second 1, a quarter of a second ago."""
     tally = Tallied()
     exchange, call = asked(heard, rows=3)
-    exchange.codec = codec_of(codec_version, Limits(), Losses(tally, lambda: 1.0 + LATE_S))
+    exchange.codec = codec_of(Arm(codec_version), Limits(), Losses(tally, lambda: 1.0 + LATE_S))
     call.arrived = 1.0
     return exchange, call, tally
 
@@ -270,4 +270,4 @@ def test_a_codec_knows_what_does_not_change() -> None:
     assert CODEC.row_shapes == ((2,),)
     assert CODEC.json_form.pairs == (JSON, (b"x-gateway-version", b"1"))
     assert CODEC.binary_form.pairs[0] == (b"content-type", b"application/octet-stream")
-    assert codec_of(DOUBLE, Limits(max_rank=1), NOBODY).quick is None
+    assert codec_of(Arm(DOUBLE), Limits(max_rank=1), NOBODY).quick is None

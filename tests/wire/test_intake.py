@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.errors import Malformed, Overloaded
+from gateway.core.documents import Document
+from gateway.errors import (
+    DeadlineExceeded,
+    Draining,
+    GatewayError,
+    Malformed,
+    ModelFailed,
+    NotReady,
+    Overloaded,
+)
+from gateway.flow import Plan, Tally
 from gateway.types import Call, Version
 from gateway.wire.codings import Coding
 from gateway.wire.decode import Limits
@@ -35,6 +46,7 @@ from tests.wire.harness import (
     port_of,
     turns,
 )
+from tests.wire.splitting import FIRST, KEYS, LEVER, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
 
 HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
 TARGET = InferTarget("m", None)
@@ -93,7 +105,7 @@ def test_a_request_becomes_a_call(body: bytes) -> None:
     counter = Counter()
     call = counter.call(body)
     assert counter.desk.calls == [call]
-    assert (call.version, call.rows, call.shapes) == (DOUBLE, 1, ((2,),))
+    assert (call.arm.version, call.rows, call.shapes) == (DOUBLE, 1, ((2,),))
     assert (call.arrived, call.deadline, call.priority) == (100.0, 110.0, 2)
     echo(call)
     (answer,) = answers(counter.heard[0].render(closes=False))
@@ -240,8 +252,12 @@ def kept(*versions: Version) -> tuple[Counter, dict[Version, Tallied]]:
     """An intake whose versions count for themselves."""
     counter = Counter(*versions)
     tallies = {version: Tallied() for version in versions}
-    counter.intake.keep(tallies)
+    keep(counter, tallies)
     return counter, tallies
+
+
+def keep(counter: Counter, tallies: Mapping[Version, Tally]) -> None:
+    counter.intake.keep({counter.desk.find(one.model, None): tallies[one] for one in tallies})
 
 
 @pytest.mark.parametrize("body", [b"{", request(inputs=[])])
@@ -315,7 +331,7 @@ def test_a_version_that_is_kept_keeps_its_codec_and_another_is_forgotten() -> No
         return [exchange.codec for exchange in counter.heard[-2:]]
 
     first = codecs()
-    counter.intake.keep({DOUBLE: tallies[DOUBLE]})
+    keep(counter, {DOUBLE: tallies[DOUBLE]})
     again = codecs()
     assert again[0] is first[0]
     assert again[1] is not first[1]
@@ -334,7 +350,7 @@ def test_a_version_that_came_back_counts_in_its_new_tally() -> None:
     counter, tallies = kept(DOUBLE)
     counter.refusal(b"{")
     new = Tallied()
-    counter.intake.keep({DOUBLE: new})
+    keep(counter, {DOUBLE: new})
     counter.refusal(b"{")
     assert (tallies[DOUBLE].codes(), new.codes()) == (["malformed"], ["malformed"])
 
@@ -426,3 +442,228 @@ def test_who_leaves_while_the_body_is_unpacked_starts_nothing() -> None:
     then(numbers(1, 2))
     assert desk.calls == []
     assert [code for code, *_ in tally.refused] == ["client_gone"]
+
+
+# falling back
+
+
+class Splitting(Counter):
+    """An intake before a model that is split in halves, each arm with a tally of its own.
+
+    Chance gives everybody to the canary, whose fallback is stable.
+    """
+
+    def __init__(self, document: Document = SPLIT, flow: Desk | None = None) -> None:
+        super().__init__()
+        self.desk = flow or Desk(FIRST, SECOND, draw=lambda: TO_CANARY)
+        self.intake = Intake(self.desk, Policy(), self.tally, lambda: 100.25)
+        self.fork = Fork(self.desk, document)
+        self.tallies = {arm: Tallied() for arm in self.fork.plan.batchers}
+        self.intake.keep(self.tallies)
+
+    def canary(self, body: bytes = PLAIN, terms: Terms = NO_TERMS) -> Call:
+        """Ask, and return the call that the canary got."""
+        call = self.call(body, terms)
+        assert call.arm is self.fork.arms["canary"]
+        return call
+
+    def heard_last(self) -> Answer:
+        (answer,) = answers(self.heard[-1].render(closes=False))
+        return answer
+
+    def counted(self) -> dict[str | None, tuple[list[str], int]]:
+        """The losses and fallbacks of every arm that had any."""
+        return {
+            arm.variant: (tally.codes(), tally.fallbacks)
+            for arm, tally in self.tallies.items()
+            if tally.refused or tally.fallbacks
+        }
+
+
+@pytest.mark.parametrize("body", [PLAIN, ODD])
+def test_a_call_that_the_canary_fails_is_answered_by_stable_in_its_name(body: bytes) -> None:
+    splitting = Splitting()
+    first = splitting.canary(body)
+    first.fail(ModelFailed("broken"))
+    assert splitting.heard == []
+    _, second = splitting.desk.calls
+    assert second.arm is splitting.desk.models["m"].pinned["stable"]
+    for name in ("payloads", "rows", "shapes", "deadline", "priority", "arrived"):
+        assert getattr(second, name) is getattr(first, name)
+    echo(second)
+    answer = splitting.heard_last()
+    assert (answer.status, answer.first) == (200, 1)
+    named = [answer.headers[f"x-gateway-{part}"] for part in ("variant", "version", "revision")]
+    assert named == ["stable", "1", "7"]
+    assert answer.json["model_version"] == "1"
+    assert splitting.counted() == {"canary": (["model_failed"], 1)}
+    assert splitting.tally.refused == []
+
+
+def test_a_binary_call_falls_back_to_a_binary_answer() -> None:
+    splitting = Splitting()
+    splitting.canary(*binary()).fail(ModelFailed("broken"))
+    echo(splitting.desk.calls[1])
+    answer = splitting.heard_last()
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-gateway-variant"] == "stable"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeadlineExceeded("late"),
+        Overloaded("full"),
+        Draining("going"),
+        NotReady("not here"),
+        ValueError("ours"),
+    ],
+)
+def test_what_the_model_did_not_do_is_not_made_good(error: Exception) -> None:
+    splitting = Splitting()
+    splitting.canary().fail(error)
+    assert len(splitting.desk.calls) == 1
+    answer = splitting.heard_last()
+    assert answer.status >= 429
+    assert answer.headers["x-gateway-variant"] == "canary"
+    assert splitting.counted() == {"canary": ([answer.code], 0)}
+
+
+def test_who_left_is_not_answered_by_anybody_else() -> None:
+    splitting = Splitting()
+    exchange = Exchange(b"r-1", splitting.heard.append)
+    splitting.intake.start(exchange, NO_TERMS, TARGET, PLAIN, 100.0)
+    exchange.abandon()
+    assert len(splitting.desk.calls) == 1
+    assert splitting.heard == []
+    assert splitting.counted() == {"canary": (["client_gone"], 0)}
+
+
+def test_who_leaves_while_the_fallback_is_asked_takes_that_call_along() -> None:
+    splitting = Splitting()
+    exchange = Exchange(b"r-1", splitting.heard.append)
+    splitting.intake.start(exchange, NO_TERMS, TARGET, PLAIN, 100.0)
+    splitting.desk.calls[0].fail(ModelFailed("broken"))
+    exchange.abandon()
+    assert splitting.desk.calls[1].done
+    assert splitting.counted() == {
+        "canary": (["model_failed"], 1),
+        "stable": (["client_gone"], 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ModelFailed("stable broke"), 500), (DeadlineExceeded("late"), 504), (Overloaded("x"), 429)],
+)
+def test_what_befalls_the_fallback_is_what_the_caller_hears(
+    error: GatewayError, status: int
+) -> None:
+    splitting = Splitting()
+    splitting.canary().fail(ModelFailed("canary broke"))
+    splitting.desk.calls[1].fail(error)
+    answer = splitting.heard_last()
+    assert (answer.status, answer.code, answer.json["error"]) == (status, error.code, str(error))
+    assert answer.headers["x-gateway-variant"] == "stable"
+    assert len(splitting.desk.calls) == 2
+    assert len(splitting.heard) == 1
+    assert splitting.counted() == {
+        "canary": (["model_failed"], 1),
+        "stable": ([error.code], 0),
+    }
+
+
+def test_stable_itself_falls_back_to_nobody() -> None:
+    splitting = Splitting(flow=Desk(FIRST, SECOND, draw=lambda: TO_STABLE))
+    splitting.call(PLAIN).fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 1
+    assert splitting.heard_last().status == 500
+    assert splitting.counted() == {"stable": (["model_failed"], 0)}
+
+
+def test_without_a_fallback_the_canarys_failure_is_heard() -> None:
+    splitting = Splitting(replace(SPLIT, fallback=None))
+    splitting.canary().fail(ModelFailed("broken"))
+    answer = splitting.heard_last()
+    assert (answer.status, answer.headers["x-gateway-variant"]) == (500, "canary")
+
+
+def test_a_pinned_and_an_explicit_call_fall_back_to_nobody() -> None:
+    splitting = Splitting()
+    splitting.intake = Intake(splitting.desk, Policy(), splitting.tally, keys=KEYS)
+    splitting.call(PLAIN, Terms(pin=b"canary", key=LEVER)).fail(ModelFailed("broken"))
+    explicit = splitting.ask(PLAIN, target=InferTarget("m", "2"))
+    assert isinstance(explicit, Call)
+    explicit.fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 2
+    assert [one.form.status for one in splitting.heard if one.form] == [500, 500]
+
+
+def test_after_a_new_revision_the_fallback_is_the_version_under_its_own_name() -> None:
+    splitting = Splitting()
+    call = splitting.canary()
+    fork = Fork(splitting.desk, replace(SPLIT, revision=8))
+    splitting.intake.keep({arm: Tallied() for arm in fork.plan.batchers})
+    call.fail(ModelFailed("broken"))
+    echo(splitting.desk.calls[1])
+    answer = splitting.heard_last()
+    assert (answer.status, answer.headers["x-gateway-version"]) == (200, "1")
+    assert "x-gateway-variant" not in answer.headers
+    assert splitting.counted() == {"canary": (["model_failed"], 1)}  # in its own row, still
+
+
+def test_after_the_fallbacks_version_has_left_the_failure_is_heard() -> None:
+    splitting = Splitting()
+    call = splitting.canary()
+    splitting.desk.replace(Plan())
+    splitting.intake.keep({})
+    call.fail(ModelFailed("broken"))
+    answer = splitting.heard_last()
+    assert (answer.status, answer.headers["x-gateway-variant"]) == (500, "canary")
+    assert splitting.counted() == {"canary": (["model_failed"], 0)}
+
+
+@pytest.mark.parametrize("does_answer", [True, False])
+def test_a_flow_that_breaks_while_it_is_asked_again_harms_nobody_else(does_answer: bool) -> None:
+    """The batch whose model failed hears nothing of it, and goes on with its other calls."""
+
+    class Broken(Desk):
+        def infer(self, call: Call) -> None:
+            super().infer(call)
+            if len(self.calls) == 2:
+                if does_answer:
+                    echo(call)
+                raise RuntimeError
+
+    splitting = Splitting(flow=Broken(FIRST, SECOND, draw=lambda: TO_CANARY))
+    splitting.canary().fail(ModelFailed("broken"))
+    answer = splitting.heard_last()
+    assert answer.status == 500
+    assert splitting.desk.calls[1].done
+    losses = {"canary": (["model_failed"], 1)}
+    assert splitting.counted() == (
+        losses if does_answer else losses | {"stable": (["internal"], 0)}
+    )
+
+
+# codecs
+
+
+def test_arms_of_one_version_share_what_was_learned_of_it() -> None:
+    splitting = Splitting()
+    splitting.ask(PLAIN, target=InferTarget("m", "2"))
+    splitting.canary()
+    direct, canary = (call.arm for call in splitting.desk.calls)
+    codecs = splitting.intake._codecs  # noqa: SLF001 - sharing shows nowhere else
+    assert codecs[direct].encoder is codecs[canary].encoder
+    assert codecs[direct].quick is codecs[canary].quick
+    assert codecs[direct].layouts is codecs[canary].layouts
+    assert codecs[direct].json_form != codecs[canary].json_form
+
+
+def test_what_was_learned_is_forgotten_with_the_version() -> None:
+    splitting = Splitting()
+    splitting.canary()
+    splitting.intake.keep({})
+    assert not splitting.intake._codecs  # noqa: SLF001 - a leak shows nowhere else
+    assert not splitting.intake._by_version  # noqa: SLF001 - as above

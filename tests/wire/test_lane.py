@@ -15,7 +15,7 @@ from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy as BatchingPolicy
 from gateway.errors import ClientGone
 from gateway.flow import Flow, Served
-from gateway.types import Call, Outputs
+from gateway.types import Arm, Call, Outputs
 from gateway.wire.heads import Head, HeadCache
 from gateway.wire.port import Policy
 from gateway.wire.runner import Message, Receive, Send
@@ -1001,7 +1001,8 @@ def test_a_client_that_leaves_takes_its_queued_calls_along() -> None:
         machine = Machine()
         clock = monotonic()
         async with Batcher(machine.run, BatchingPolicy(), a_record(), clock) as batcher:
-            flow = Flow({"m": Served(DOUBLE, {"1": DOUBLE})}, {DOUBLE: batcher})
+            arm = Arm(DOUBLE)
+            flow = Flow({"m": Served(arm, {"1": arm})}, {arm: batcher})
             busy, leaver, other = Line(flow), Line(flow), Line(flow)
             busy.send(infer(0))
             await turns()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import Draining, NotReady, UnknownModel, UnknownVersion
-from gateway.flow import Flow, Served
+from gateway.flow import Flow, Plan, Served
 from gateway.repository.proof import Found
 from gateway.repository.settings import BatchingSettings, ModelSettings
-from gateway.types import Signature, TensorSpec, Version
+from gateway.types import Arm, Signature, TensorSpec, Version
 from gateway.wire.metadata import Metadata
 from tests.wire.harness import on_disk
 
@@ -17,8 +17,8 @@ SIGNATURE = Signature(
     (TensorSpec("label", "INT64", (-1,)),),
     8,
 )
-FIRST = Version("m", "2", SIGNATURE)
-SECOND = Version("m", "10", SIGNATURE, platform="other")
+FIRST = Arm(Version("m", "2", SIGNATURE))
+SECOND = Arm(Version("m", "10", SIGNATURE, platform="other"))
 
 
 def metadata() -> tuple[Flow, Metadata]:
@@ -60,7 +60,7 @@ def test_a_version_that_is_not_ready_is_told_so_and_the_model_by_any_other() -> 
     assert about.model("m", "2")["versions"] == ["2"]
     with pytest.raises(NotReady, match="version 10 is not at ready state: quarantined"):
         about.ready("m", "10")
-    flow.replace({"m": Served(None, {}, {"2": "unloaded"})}, {})
+    flow.replace(Plan({"m": Served(None, {}, {"2": "unloaded"})}))
     for version in (None, "2"):
         with pytest.raises(NotReady, match="unloaded"):
             about.ready("m", version)
@@ -73,9 +73,8 @@ def test_a_configuration_is_that_of_the_version_asked_for() -> None:
     flow, _ = metadata()
 
     def found(version: Version) -> Found:
-        return (
-            on_disk(version) if version is FIRST else replace(on_disk(version), settings=settings)
-        )
+        plain = on_disk(version)
+        return plain if version is FIRST.version else replace(plain, settings=settings)
 
     about = Metadata(flow, "me", found, default_wait_ms=2.0)
     first, second = about.config("m", "2"), about.config("m", None)
@@ -96,11 +95,11 @@ def test_the_server_is_ready_when_any_model_is() -> None:
     flow, about = metadata()
     about.check_ready()
     assert (about.models(), about.server_name) == (["m"], "me")
-    flow.replace({"m": Served(None, {}, {"1": "unloaded"})}, {})
+    flow.replace(Plan({"m": Served(None, {}, {"1": "unloaded"})}))
     assert about.models() == ["m"]
     with pytest.raises(NotReady, match="no model is loaded"):
         about.check_ready()
-    flow.replace({}, {})
+    flow.replace(Plan())
     with pytest.raises(NotReady, match="no model is loaded"):
         about.check_ready()
 

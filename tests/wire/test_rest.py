@@ -9,7 +9,7 @@ import pytest
 from gateway import __version__
 from gateway.errors import GatewayError, NotReady
 from gateway.flow import Flow
-from gateway.types import Version
+from gateway.types import Arm, Version
 from gateway.wire.port import Policy
 from gateway.wire.rest import Rest
 from gateway.wire.runner import Message
@@ -248,7 +248,7 @@ def test_a_model_with_a_name_that_none_can_have_is_not_found() -> None:
 
 def test_an_error_of_a_route_that_we_did_not_name_is_the_servers() -> None:
     class Broken(Echo):
-        def find(self, model: str, version: str | None) -> Version:
+        def find(self, model: str, version: str | None) -> Arm:
             raise ValueError("secret")
 
     client = Client()
@@ -260,11 +260,11 @@ def test_an_error_of_a_route_that_we_did_not_name_is_the_servers() -> None:
 
 def test_an_error_of_an_inference_that_we_did_not_name_is_a_500() -> None:
     class Broken(Echo):
-        def find(self, model: str, version: str | None) -> Version:
+        def find(self, model: str, version: str | None) -> Arm:
             raise ValueError("secret")
 
     client = Client(part(numbers(1, 2)))
-    asking = scope("/v2/models/m/infer")
+    asking = scope("/v2/models/m/versions/1/infer")
     asyncio.run(rest(Broken())(asking, client.receive, client.send))
     assert client.status == 500
     assert b"secret" not in client.body
@@ -272,7 +272,7 @@ def test_an_error_of_an_inference_that_we_did_not_name_is_a_500() -> None:
 
 def test_every_error_of_ours_has_a_handler() -> None:
     class Full(Echo):
-        def find(self, model: str, version: str | None) -> Version:
+        def find(self, model: str, version: str | None) -> Arm:
             raise GatewayError("broken")
 
     client = Client()

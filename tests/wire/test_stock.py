@@ -16,13 +16,15 @@ from gateway.errors import (
     UnknownVersion,
 )
 from gateway.flow import Flow, Served
+from gateway.types import Arm
 from gateway.wire.failures import Refused, status_of
 from gateway.wire.stock import Stock
 from tests.wire.clerk import Clerk, Question
 from tests.wire.harness import DOUBLE
 
+ARM = Arm(DOUBLE)
 MODELS = {
-    "m": Served(DOUBLE, {"1": DOUBLE}, {"2": "quarantined"}),
+    "m": Served(ARM, {"1": ARM}, {"2": "quarantined"}),
     "away": Served(None, {}, {"1": "unloaded", "2": "a bad checksum"}),
     "empty": Served(None, {}),
 }

@@ -14,6 +14,7 @@ TIMEOUT = b"x-request-timeout-ms"
 PRIORITY = b"x-request-priority"
 JSON_LENGTH = b"inference-header-content-length"
 CODING = b"content-encoding"
+PIN = b"x-gateway-variant"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,42 @@ def test_all_terms_are_read_together() -> None:
     fields = {TIMEOUT: b"1000", PRIORITY: b"2", JSON_LENGTH: b"3", CODING: b"identity"}
     expected = Terms(timeout_s=1.0, priority=2, json_length=3)
     assert read_terms(fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({}, None),
+        ({b"x-api-key": b"lever"}, b"lever"),
+        ({b"authorization": b"Bearer lever"}, b"lever"),
+        ({b"authorization": b"Basic bGV2ZXI="}, None),
+    ],
+)
+@pytest.mark.parametrize("value", [b"canary", b"", b"a, b"])
+def test_a_pin_is_read_with_the_key_that_is_shown_for_it(
+    value: bytes, fields: dict[bytes, bytes], key: bytes | None
+) -> None:
+    assert read_terms(fields | {PIN: value}) == Terms(pin=value, key=key)
+
+
+@pytest.mark.parametrize("dialect", [Dialect.V1, Dialect.INVOCATIONS, Dialect.VERTEX])
+def test_a_pin_is_read_in_every_dialect(dialect: Dialect) -> None:
+    found = read_terms({PIN: b"canary", b"x-api-key": b"lever"}, dialect)
+    assert found == Terms(pin=b"canary", key=b"lever", dialect=dialect)
+
+
+@pytest.mark.parametrize("name", [b"x-api-key", b"authorization"])
+def test_without_a_wish_that_needs_one_no_key_is_looked_at(name: bytes) -> None:
+    assert read_terms({name: b"Bearer lever"}) is NO_TERMS
+    assert read_terms({name: b"Bearer lever", PRIORITY: b"1"}).key is None
+
+
+def test_a_pinned_request_in_json_is_plain() -> None:
+    assert read_terms({PIN: b"canary"}).is_plain
+
+
+def test_a_key_is_not_shown_where_terms_are_printed() -> None:
+    assert "lever" not in repr(Terms(pin=b"canary", key=b"lever"))
 
 
 @pytest.mark.parametrize("dialect", [Dialect.INVOCATIONS, Dialect.VERTEX])
@@ -161,7 +198,7 @@ def test_repeated_fields_become_one_list_in_order() -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([TIMEOUT, PRIORITY, JSON_LENGTH, CODING]),
+        st.sampled_from([TIMEOUT, PRIORITY, JSON_LENGTH, CODING, PIN]),
         st.binary(max_size=20) | st.from_regex(rb"[0-9.,e+-]{0,12}", fullmatch=True),
     )
 )

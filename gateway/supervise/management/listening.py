@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from gateway.config import Config
+from gateway.core.routing import Pairs
 from gateway.supervise.management.entrance import Entrance
 from gateway.supervise.management.guard import Guard, is_loopback
 from gateway.supervise.management.office import Office
@@ -84,7 +85,13 @@ class _NoInference(Ids):
     """Stands where the data port has its intake."""
 
     def start(
-        self, exchange: Exchange, terms: Terms, target: InferTarget, body: Body, now: float
+        self,
+        exchange: Exchange,
+        terms: Terms,
+        target: InferTarget,
+        body: Body,
+        now: float,
+        headers: Pairs = (),
     ) -> None:
         """Answer that there is none here."""
         exchange.refuse(Refused(404, "Not Found", code="not_found"))

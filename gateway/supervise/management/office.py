@@ -5,8 +5,11 @@ Never  known to a replica.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.control.messages import Disagreed
+from gateway.core.documents import Document
 from gateway.errors import Rejected
 from gateway.types import Signature
 
@@ -53,8 +56,81 @@ class ReplicaView(Protocol):
     def started_at(self) -> float: ...
 
 
+class AuditView(Protocol):
+    """One change of a routing document. `before` is the revision that it replaced, if any."""
+
+    @property
+    def at(self) -> str: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def before(self) -> int | None: ...
+    @property
+    def after(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowView:
+    """What a shadow of the document in force has shown so far.
+
+    Shapes: `calls` by what came of them; `rows` that disagreed by output. `is_noise_floor`: it
+    is the version that it is compared with, so what differs is noise.
+    """
+
+    name: str
+    version: str
+    sample_ratio: float
+    is_noise_floor: bool
+    calls: Mapping[str, int]
+    rows: Mapping[str, int]
+    worst: Sequence[Disagreed]
+
+
+class TrafficOffice(Protocol):
+    """Who keeps routing documents."""
+
+    def document(self, model: str) -> Document:
+        """Return what is in force. Raises: UnknownModel, NotReady."""
+
+    async def revisions(self, model: str) -> tuple[Document, ...]:
+        """Return what is kept, newest first. Raises: UnknownModel, NotReady. Cancel: safe."""
+
+    async def put(self, current: Document, raw: object, who: str) -> Document:
+        """Have `raw` take the place of `current`; return it as it is in force.
+
+        Raises: InvalidDocument, CannotPrepare, RevisionConflict, NotReady. Cancel: safe; it
+        is done whole or not at all.
+        """
+
+    async def delete(self, current: Document, reason: str, who: str) -> Document:
+        """Write what a first sight would write now. Raises, Cancel: as `put`."""
+
+    async def roll_back(
+        self, current: Document, revision: int | None, reason: str, who: str
+    ) -> Document:
+        """Write an old revision again, by default the one before. Raises, Cancel: as `put`."""
+
+    async def audited(self, limit: int, model: str | None) -> Sequence[AuditView]:
+        """Return the last changes, newest first. Raises: NotReady. Cancel: safe."""
+
+    def trouble(self, model: str | None = None) -> str | None:
+        """Say why what is in force, of a model or at all, may be old; None where it is not."""
+
+
 class Office(Protocol):
     """The supervisor, as the management port knows it."""
+
+    @property
+    def traffic(self) -> TrafficOffice: ...
+
+    def shadows(self, model: str) -> Sequence[ShadowView]:
+        """Return the shadows of a model's document. Raises: UnknownModel, NotReady."""
 
     def unready(self) -> Rejected | None:
         """Return what says why nothing can be served; None where it can."""

@@ -7,11 +7,12 @@ Source: OpenAPI Specification 3.1.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway import __version__
-from gateway.supervise.management.bodies import schema
+from gateway.supervise.management.bodies import schemas
+from gateway.supervise.management.documents import document_schema
 from gateway.supervise.management.guard import Role
 from gateway.supervise.management.views import SCHEMAS
 
@@ -23,8 +24,10 @@ _REFUSALS = {
     "403": "The caller's role is not enough, or the request came from another origin.",
     "404": "There is no such model or version.",
     "409": "The version cannot be loaded; nothing was changed.",
+    "412": "Another revision is in force: `current` says which.",
     "413": "The body is too large.",
     "415": "The body is no JSON.",
+    "428": "A change must name the revision that it changes, by If-Match.",
     "429": "Too many changes are under way or wait for their turn.",
     "503": "Nothing can be served, for the reason given.",
     "504": "It took too long.",
@@ -47,6 +50,10 @@ class Row(Protocol):
     @property
     def schema(self) -> str | None: ...
     @property
+    def body(self) -> str: ...
+    @property
+    def query(self) -> Mapping[str, str]: ...
+    @property
     def is_probe(self) -> bool: ...
 
 
@@ -64,7 +71,7 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {**SCHEMAS, "Change": schema()},
+            "schemas": {**SCHEMAS, **schemas(), "RoutingDocument": document_schema()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "responses": {
                 status: {"description": about, "content": _content(_JSON, "Error")}
@@ -93,8 +100,31 @@ def _operation(row: Row) -> dict[str, Any]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in names
         ]
-    if row.method == "POST":
-        found["requestBody"] = {"required": True, "content": _content(_JSON, "Change")}
+    found.setdefault("parameters", []).extend(_parameters(row))
+    if row.role is Role.OPERATOR:
+        found["requestBody"] = {"required": True, "content": _content(_JSON, row.body)}
+    return found
+
+
+def _parameters(row: Row) -> list[dict[str, Any]]:
+    """Return what an endpoint reads beside its path and its body."""
+    text = {"schema": {"type": "string"}}
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "description": about, **text}
+        for name, about in row.query.items()
+    ]
+    if row.path.endswith(("/routes", "/rollback")) and row.role is Role.OPERATOR:
+        about = "The ETag of the document that is changed."
+        is_required = row.path.endswith("/routes")
+        found.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": is_required,
+                "description": about,
+                **text,
+            }
+        )
     return found
 
 
@@ -107,7 +137,13 @@ def _refusals(row: Row) -> list[str]:
         statuses.append("403")
     if _NAME.search(row.path):
         statuses.append("404")
-    if row.method == "POST":
+    if row.path.endswith("/routes") and row.role is Role.OPERATOR:
+        statuses += ["412", "428"]
+    if row.path.endswith("/rollback"):
+        statuses.append("412")
+    if row.query:
+        statuses.append("400")
+    if row.role is Role.OPERATOR:
         statuses += ["400", "409", "413", "415", "429", "503"]
     if row.path == "/readyz":
         statuses.append("503")

@@ -11,7 +11,7 @@ the segments quoted again: a model's name may hold anything but a slash.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
@@ -27,9 +27,10 @@ from gateway.errors import (
     TooLarge,
     Unauthenticated,
 )
+from gateway.supervise.management.endpoints import HTML, Asked, Endpoint, Reply
 from gateway.supervise.management.guard import Caller, Guard, Role, Shown
 from gateway.supervise.management.page import SECURITY
-from gateway.supervise.management.routes import HTML, Answers, Asked, Endpoint, Reply
+from gateway.supervise.management.routes import Answers
 from gateway.wire.failures import Refused, describe
 from gateway.wire.paths import path_segments
 from gateway.wire.runner import Message, Receive, Send
@@ -65,8 +66,8 @@ class Reception:
         self._changes = 0
         self._starlette = Starlette(
             routes=[
-                Route(row.path, self._endpoint(row), methods=[row.method])
-                for row in answers.endpoints
+                Route(path, self._place(rows), methods=list(rows))
+                for path, rows in _places(answers.endpoints).items()
             ],
             exception_handlers={
                 HTTPException: _answer_http,
@@ -91,6 +92,15 @@ class Reception:
             scope["path"] = "/" + "/".join(quote(segment, safe="") for segment in segments)
         await self._starlette(scope, receive, send)
 
+    def _place(self, rows: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+        endpoints = {method: self._endpoint(row) for method, row in rows.items()}
+
+        async def place(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            return await endpoints[method](request)
+
+        return place
+
     def _endpoint(self, row: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             try:
@@ -111,7 +121,8 @@ class Reception:
         fields = joined(request.scope["headers"])
         caller = self._let_in(row, fields, request)
         names = {name: unquote(value) for name, value in request.path_params.items()}
-        asked = Asked(caller, names, fields, await _body(request))
+        query = dict(request.query_params)
+        asked = Asked(caller, names, fields, await _body(request), query)
         if row.role is not Role.OPERATOR:
             return await row.answer(asked)
         if self._changes >= _MAX_CHANGES:
@@ -135,6 +146,14 @@ class Reception:
         return None
 
 
+def _places(rows: Sequence[Endpoint]) -> Mapping[str, Mapping[str, Endpoint]]:
+    """Return the rows by path and method: who asks for another one is told them all."""
+    places: dict[str, dict[str, Endpoint]] = {}
+    for row in rows:
+        places.setdefault(row.path, {})[row.method] = row
+    return places
+
+
 async def _body(request: Request) -> bytes:
     """Return the whole body. Raises: TooLarge, as soon as it is."""
     body = bytearray()
@@ -146,7 +165,8 @@ async def _body(request: Request) -> bytes:
 
 
 def _response(reply: Reply) -> Response:
-    response = Response(reply.body, headers={"content-type": reply.content_type})
+    headers = {"content-type": reply.content_type, **dict(reply.headers)}
+    response = Response(reply.body, headers=headers)
     response.headers["cache-control"] = "no-store"
     response.headers["x-content-type-options"] = "nosniff"
     if reply.content_type == HTML:

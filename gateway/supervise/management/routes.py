@@ -5,67 +5,29 @@ Never  answers what is not in the table; the OpenAPI document is made of the sam
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
-
-import orjson
 
 from gateway.supervise.management.bodies import read_change
-from gateway.supervise.management.guard import Caller, Role
+from gateway.supervise.management.endpoints import (
+    HTML,
+    METRICS,
+    Asked,
+    Endpoint,
+    Reply,
+    html_reply,
+    json_reply,
+)
+from gateway.supervise.management.guard import Role
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.openapi import document
 from gateway.supervise.management.page import PortDocument, docs_page, status_page
+from gateway.supervise.management.routing import Routing, routing_endpoints
 from gateway.supervise.management.views import model_shown, models_shown, replicas_shown
 from gateway.wire.openapi import document as data_port_document
 from gateway.wire.paths import V2_AND_V1, Routes
 
 _log = logging.getLogger(__name__)
-
-_READ_WITHIN_S = 10.0
-_CHANGE_WITHIN_S = 900.0  # proving, loading and warming a large model on every replica
-
-HTML = "text/html; charset=utf-8"
-JSON = "application/json"
-METRICS = ("text/plain", "application/openmetrics-text")  # the exporter says it in more detail
-
-
-class Asked(NamedTuple):
-    """One request that was let in. `caller` is None where everybody is."""
-
-    caller: Caller | None
-    names: Mapping[str, str]  # the variable parts of its path, decoded
-    fields: Mapping[bytes, bytes]
-    body: bytes
-
-
-class Reply(NamedTuple):
-    body: bytes
-    content_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One row. `role` None lets everybody in; `schema` names what the answer looks like.
-
-    `content_types` are those that an Accept field may choose from. A probe is asked by
-    addresses that nobody configured.
-    """
-
-    method: str
-    path: str
-    role: Role | None
-    about: str
-    answer: Callable[[Asked], Awaitable[Reply]]
-    content_types: tuple[str, ...] = (JSON,)
-    schema: str | None = None
-    is_probe: bool = False
-
-    @property
-    def within_s(self) -> float:
-        """How long it may take, in seconds."""
-        return _CHANGE_WITHIN_S if self.role is Role.OPERATOR else _READ_WITHIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +53,7 @@ class Answers:
     def __init__(self, office: Office, settings: Settings) -> None:
         self._office = office
         self.settings = settings
-        self.endpoints = _table(self)
+        self.endpoints = (*_table(self), *routing_endpoints(Routing(office)))
 
     @cached_property
     def document(self) -> dict[str, object]:
@@ -102,7 +64,7 @@ class Answers:
         office, unready = self._office, self._office.unready()
         models, replicas = models_shown(office.versions()), replicas_shown(office.replicas())
         state = None if unready is None else str(unready)
-        return _html(status_page(self.settings.name, state, models, replicas))
+        return html_reply(status_page(self.settings.name, state, models, replicas))
 
     async def docs(self, asked: Asked) -> Reply:
         settings = self.settings
@@ -110,13 +72,13 @@ class Answers:
             PortDocument(settings.data_url, "/data-port.json", self._data_port_document()),
             PortDocument(settings.admin_url, "/openapi.json", self.document),
         )
-        return _html(docs_page(settings.name, ports))
+        return html_reply(docs_page(settings.name, ports))
 
     async def openapi(self, asked: Asked) -> Reply:
-        return _json(self.document)
+        return json_reply(self.document)
 
     async def data_port(self, asked: Asked) -> Reply:
-        return _json(self._data_port_document())
+        return json_reply(self._data_port_document())
 
     def _data_port_document(self) -> dict[str, object]:
         served = {
@@ -132,19 +94,19 @@ class Answers:
         return Reply(*await self._office.metrics(accept))
 
     async def live(self, asked: Asked) -> Reply:
-        return _json({"live": True})
+        return json_reply({"live": True})
 
     async def ready(self, asked: Asked) -> Reply:
         unready = self._office.unready()
         if unready is not None:
             raise unready
-        return _json({"ready": True})
+        return json_reply({"ready": True})
 
     async def models(self, asked: Asked) -> Reply:
-        return _json({"models": models_shown(self._office.versions())})
+        return json_reply({"models": models_shown(self._office.versions())})
 
     async def model(self, asked: Asked) -> Reply:
-        return _json(model_shown(self._office.versions(), asked.names["model"]))
+        return json_reply(model_shown(self._office.versions(), asked.names["model"]))
 
     async def load(self, asked: Asked) -> Reply:
         await self._office.load(*self._change("load", asked))
@@ -155,10 +117,10 @@ class Answers:
         return await self.model(asked)
 
     async def replicas(self, asked: Asked) -> Reply:
-        return _json({"replicas": replicas_shown(self._office.replicas())})
+        return json_reply({"replicas": replicas_shown(self._office.replicas())})
 
     async def telemetry(self, asked: Asked) -> Reply:
-        return _json(await self._office.telemetry())
+        return json_reply(await self._office.telemetry())
 
     def _change(self, what: str, asked: Asked) -> tuple[str, str | None]:
         """Return what is to change, once its body was read and the log knows of it."""
@@ -201,11 +163,3 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
         Endpoint("GET", "/admin/v1/replicas", see, "Every process", at.replicas, schema="Replicas"),
         Endpoint("GET", "/admin/v1/telemetry", see, counters, at.telemetry, schema="Document"),
     )
-
-
-def _json(content: object) -> Reply:
-    return Reply(orjson.dumps(content), JSON)
-
-
-def _html(text: str) -> Reply:
-    return Reply(text.encode(), HTML)

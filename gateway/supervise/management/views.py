@@ -7,12 +7,15 @@ Life   pure functions.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from gateway.errors import UnknownModel
 from gateway.supervise.management.office import ReplicaView, VersionView
 
 Shown = dict[str, Any]
+
+_NONE: Mapping[str, Shown] = MappingProxyType({})
 
 
 def models_shown(versions: Sequence[VersionView]) -> list[Shown]:
@@ -62,10 +65,10 @@ def _version(one: VersionView) -> Shown:
     }
 
 
-def _object(members: Mapping[str, Shown]) -> Shown:
+def _object(members: Mapping[str, Shown], optional: Mapping[str, Shown] = _NONE) -> Shown:
     return {
         "type": "object",
-        "properties": dict(members),
+        "properties": {**members, **optional},
         "required": list(members),
         "additionalProperties": False,
     }
@@ -113,14 +116,57 @@ SCHEMAS: Mapping[str, Shown] = {
         }
     ),
     "Replicas": _object({"replicas": _list_of("Replica")}),
+    "Revisions": _object({"revisions": _list_of("RoutingDocument")}),
+    "Disagreement": _object(
+        {
+            "output": _TEXT,
+            "distance": _nullable("number", "How far apart; null: beyond all numbers."),
+            "asked": {"type": "object", "description": "The row, by input; cut when long."},
+            "told": {"type": "array", "description": "What the caller got."},
+            "said": {"type": "array", "description": "What the shadow said."},
+            "at": {"type": "number", "description": "Seconds since 1970."},
+        }
+    ),
+    "Shadow": _object(
+        {
+            "name": _TEXT,
+            "version": _TEXT,
+            "sample_ratio": {"type": "number", "minimum": 0, "maximum": 1},
+            "is_noise_floor": {
+                **_FLAG,
+                "description": "It is the very version that it is compared with.",
+            },
+            "calls": {"type": "object", "additionalProperties": _COUNT},
+            "disagreeing_rows": {"type": "object", "additionalProperties": _COUNT},
+            "worst": _list_of("Disagreement"),
+        }
+    ),
+    "Shadows": _object({"shadows": _list_of("Shadow")}),
+    "AuditEntry": _object(
+        {
+            "at": {**_TEXT, "format": "date-time"},
+            "who": _TEXT,
+            "model": _TEXT,
+            "action": {"enum": ["put", "delete", "rollback", "first_sight", "adopted"]},
+            "from": _nullable("integer", "The revision that was replaced, if there was one."),
+            "to": _COUNT,
+            "reason": _TEXT,
+        }
+    ),
+    "Audit": _object({"entries": _list_of("AuditEntry")}),
     "Live": _object({"live": _FLAG}),
     "Ready": _object({"ready": _FLAG}),
     "Document": {"type": "object"},
+    "Fault": _object({"path": _TEXT, "fault": _TEXT}),
     "Error": _object(
         {
             "error": {**_TEXT, "description": "What is wrong, where, what was expected."},
             "code": {**_TEXT, "description": "A stable name for it."},
             "request_id": _TEXT,
-        }
+        },
+        {
+            "faults": {**_list_of("Fault"), "description": "All there are, of a document."},
+            "current": {**_COUNT, "description": "The revision in force, on a conflict."},
+        },
     ),
 }

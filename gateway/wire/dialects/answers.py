@@ -33,7 +33,7 @@ class Rows:
             ((_, array),) = arrays.items()
             rows = text_of(array) if array.ndim else b"[" + text_of(array) + b"]"
         else:
-            rows = _objects(arrays, codec.version.model)
+            rows = _objects(arrays, codec.arm.version.model)
         return b'{"predictions":' + rows + b"}", codec.json_form
 
 
@@ -62,13 +62,13 @@ class SageMaker:
         if json_length is None:
             return body, codec.json_form
         media = b"%b;json-header-size=%d" % (SAGEMAKER, json_length)
-        return body, form(200, ((b"content-type", media), codec.named))
+        return body, form(200, ((b"content-type", media), *codec.named))
 
 
 def _arrays(codec: Codec, call: Call) -> dict[str, Array]:
     """Return a call's rows of every output, by name."""
     assert call.outputs is not None
-    signature = codec.version.signature
+    signature = codec.arm.version.signature
     found: dict[str, Array] = {}
     for spec, whole in zip(signature.outputs, call.outputs.arrays, strict=True):
         array = whole[call.start : call.stop] if signature.max_batch_rows else whole

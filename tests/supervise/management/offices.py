@@ -1,10 +1,26 @@
-"""A supervisor's office that keeps no processes: what the management port is tested against."""
+"""A supervisor's office that keeps no processes: what the management port is tested against.
+
+Its routing documents are kept by the real traffic, over a memory instead of a disk.
+"""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from gateway.control.messages import Disagreed
+from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
+from gateway.core.lifecycle import Ready
+from gateway.core.pinning import AUTOMATIC
+from gateway.core.ranges import apportion
 from gateway.errors import CannotPrepare, Rejected, UnknownModel, UnknownVersion
+from gateway.observe.counts import Counts
+from gateway.supervise.disagreements import Disagreements
+from gateway.supervise.documents.audit import Action, Entry
+from gateway.supervise.ledger import RowKey
+from gateway.supervise.management.office import ShadowView
+from gateway.supervise.shadowing import shadow_views
 from gateway.types import Signature, TensorSpec
+from tests.supervise.steered import UNLOADED, Steered
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,69 @@ DIGITS = (
 )
 
 
+ROUTES = b"/admin/v1/models/digits/routes"
+SEEN_AT = "2026-01-01T00:00:00.000+00:00"
+
+
+class OpenTraffic:
+    """The real traffic, opened for each change: so it may be asked in any loop.
+
+    Each model begins with what a first sight writes, and one of two versions with a second
+    revision, in which the older one is a shadow.
+    """
+
+    def __init__(self, known: Sequence[Version]) -> None:
+        self.steered = Steered(ready=())
+        for one in known:
+            state = Ready() if one.state == "READY" else UNLOADED
+            self.steered.inventory.have(one.model, one.version, state, SIGNATURE)
+        for model in dict.fromkeys(one.model for one in known):
+            own = [one for one in known if one.model == model]
+            best = next((one.version for one in own if one.is_default), own[-1].version)
+            variants = (Variant("stable", best, WHOLE_BP),)
+            pieces = apportion((), variants)
+            reason = f"first sight: version {best} is the highest"
+            seen = Document(model, 1, variants, (), (), None, "stable", reason, AUTOMATIC, SEEN_AT)
+            self._begin(replace(seen, pieces=pieces), "first_sight", None)
+            if others := [one.version for one in own if one.version != best]:
+                shadows = (Shadow("next", others[0], 0.5),)
+                ours = replace(seen, revision=2, shadows=shadows, pieces=pieces)
+                self._begin(replace(ours, reason="compare", changed_by="ann"), "put", 1)
+
+    def _begin(self, document: Document, action: Action, before: int | None) -> None:
+        one = document
+        self.steered.store.kept.setdefault(one.model, []).append(one)
+        self.steered.inventory.register.adopt(one)
+        entry = Entry(one.changed_at, one.changed_by, one.model, action, before, one.revision, "")
+        self.steered.audit.entries.append(replace(entry, reason=one.reason))
+
+    def document(self, model: str) -> Document:
+        return self.steered.traffic.document(model)
+
+    async def revisions(self, model: str) -> tuple[Document, ...]:
+        return await self.steered.traffic.revisions(model)
+
+    async def put(self, current: Document, raw: object, who: str) -> Document:
+        async with self.steered.traffic as traffic:
+            return await traffic.put(current, raw, who)
+
+    async def delete(self, current: Document, reason: str, who: str) -> Document:
+        async with self.steered.traffic as traffic:
+            return await traffic.delete(current, reason, who)
+
+    async def roll_back(
+        self, current: Document, revision: int | None, reason: str, who: str
+    ) -> Document:
+        async with self.steered.traffic as traffic:
+            return await traffic.roll_back(current, revision, reason, who)
+
+    async def audited(self, limit: int, model: str | None) -> tuple[Entry, ...]:
+        return await self.steered.traffic.audited(limit, model)
+
+    def trouble(self, model: str | None = None) -> str | None:
+        return self.steered.traffic.trouble(model)
+
+
 @dataclass
 class FakeOffice:
     """Knows versions, and obeys at once, unless `gate` is closed or `refusal` is set."""
@@ -50,6 +129,16 @@ class FakeOffice:
     cancelled: int = 0
     has_begun: asyncio.Event = field(default_factory=asyncio.Event)
     has_obeyed: asyncio.Event = field(default_factory=asyncio.Event)
+    counted: dict[RowKey, Counts] = field(default_factory=dict)
+    disagreements: Disagreements = field(default_factory=Disagreements)
+
+    def __post_init__(self) -> None:
+        self.traffic = OpenTraffic(self.known)
+
+    def shadows(self, model: str) -> tuple[ShadowView, ...]:
+        document = self.traffic.document(model)
+        known = self.traffic.steered.inventory.known(model)
+        return shadow_views(document, self.counted, known, self.disagreements)
 
     def unready(self) -> Rejected | None:
         return self.why_unready
@@ -103,3 +192,17 @@ class FakeOffice:
 
 
 NO_PROOF = CannotPrepare("digits 3: it did not pass: opset 99 is not known")
+
+DISAGREED = Disagreed(
+    "digits", 2, "next", "y", 3.0, {"x": (0.5, 1.0, "cut", True)}, (7,), (4,), 1_700_000_000.5
+)
+
+
+def shadowed() -> FakeOffice:
+    """An office whose shadow has been asked, and has disagreed in six rows."""
+    office = FakeOffice()
+    rows = (6, *[0] * 15)
+    counts = Counts(shadowed=(90, 6, 3, 1), disagreements=rows)
+    office.counted[RowKey("digits", "1", "aa", "next", 2)] = counts
+    office.disagreements.note(DISAGREED)
+    return office

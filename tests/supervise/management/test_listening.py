@@ -28,7 +28,8 @@ from gateway.supervise.management.listening import (
 )
 from gateway.supervise.management.reception import MAX_BODY_BYTES
 from tests.journeys.test_tls import CERTIFICATE, KEY
-from tests.supervise.management.offices import FakeOffice
+from tests.supervise.management.offices import ROUTES, FakeOffice
+from tests.supervise.management.requests import PROPOSED
 from tests.wire.harness import WAIT_S, Answer, answers, peer, request
 
 SECOND = Path(__file__).with_name("second.pem")
@@ -199,6 +200,22 @@ def test_a_body_over_a_mebibyte_is_refused_before_it_is_sent() -> None:
             (answer,) = await say(address, head)
             assert (answer.status, answer.code) == (413, "too_large")
             assert office.begun == 0
+
+    run(scene)
+
+
+def test_documents_are_changed_over_the_socket_and_an_old_tag_changes_nothing() -> None:
+    async def scene() -> None:
+        async with opened(FakeOffice()) as (_, address):
+            path, put = ROUTES.decode(), json.dumps(PROPOSED).encode()
+            why = json.dumps({"reason": "anew"}).encode()
+            asked = [("PUT", put, 2), ("PUT", put, 2), ("DELETE", why, 3), ("DELETE", why, 3)]
+            found = []
+            for method, body, revision in asked:
+                tag = f'if-match: "{revision}"'
+                (answer,) = await say(address, local(method, path, body, JSON, tag))
+                found.append((answer.status, answer.headers["etag"]))
+            assert found == [(200, '"3"'), (412, '"3"'), (200, '"4"'), (412, '"4"')]
 
     run(scene)
 

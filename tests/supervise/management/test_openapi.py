@@ -7,13 +7,16 @@ from typing import Any
 
 import orjson
 import pytest
+from jsonschema_rs import Draft202012Validator
 
+from gateway.supervise.management.endpoints import Endpoint
 from gateway.supervise.management.guard import Guard, Role
 from gateway.supervise.management.reception import Ids, Reception
-from gateway.supervise.management.routes import Answers, Endpoint, Settings
+from gateway.supervise.management.routes import Answers, Settings
 from gateway.supervise.management.views import SCHEMAS
 from tests.clock import play
-from tests.supervise.management.offices import FakeOffice
+from tests.supervise.management.offices import ROUTES, FakeOffice, shadowed
+from tests.supervise.management.requests import body_of, fields_of, target_of
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer
 
@@ -81,13 +84,38 @@ def test_every_shape_that_is_described_is_used() -> None:
 )
 def test_every_operation_is_whole(path: str, method: str, operation: dict[str, Any]) -> None:
     assert {"operationId", "summary", "responses", "security"} <= set(operation)
-    named = [one["name"] for one in operation.get("parameters", ())]
-    assert named == re.findall(r"\{(\w+)\}", path)
-    assert all(one["in"] == "path" and one["required"] for one in operation.get("parameters", ()))
+    parameters = operation.get("parameters", ())
+    named = [(one["name"], one["required"]) for one in parameters if one["in"] == "path"]
+    assert named == [(name, True) for name in re.findall(r"\{(\w+)\}", path)]
     assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"])
-    assert ("requestBody" in operation) == (method == "post")
+    assert ("requestBody" in operation) == (method != "get")
     for answer in operation["responses"].values():
         assert "description" in (found(answer["$ref"]) if "$ref" in answer else answer)
+
+
+def test_what_is_read_beside_a_path_and_a_body_is_said() -> None:
+    beside = {
+        (path, method, one["name"], one["in"], one.get("required", False))
+        for path, method, operation in OPERATIONS
+        for one in operation.get("parameters", ())
+        if one["in"] != "path"
+    }
+    routes = "/admin/v1/models/{model}/routes"
+    assert beside == {
+        ("/admin/v1/audit", "get", "limit", "query", False),
+        ("/admin/v1/audit", "get", "model", "query", False),
+        (routes, "put", "If-Match", "header", True),
+        (routes, "delete", "If-Match", "header", True),
+        (routes + "/rollback", "post", "If-Match", "header", False),
+    }
+
+
+def test_a_change_of_a_document_says_which_refusals_it_knows() -> None:
+    operations = DOCUMENT["paths"]["/admin/v1/models/{model}/routes"]
+    order = {"401", "403", "404", "428", "412", "400", "409"}
+    for method in ("put", "delete"):
+        assert order <= set(operations[method]["responses"])
+    assert not {"428", "412", "409"} & set(operations["get"]["responses"])
 
 
 def test_operations_have_different_names() -> None:
@@ -110,13 +138,14 @@ def test_the_document_says_who_needs_a_token() -> None:
 
 def test_the_document_says_which_formats_an_answer_may_have() -> None:
     formats = {
-        row.path: list(
+        (row.path, row.method): list(
             DOCUMENT["paths"][row.path][row.method.lower()]["responses"]["200"]["content"]
         )
         for row in ANSWERS.endpoints
     }
-    assert formats.pop("/metrics") == ["text/plain", "application/openmetrics-text"]
-    assert formats.pop("/") == formats.pop("/docs") == ["text/html; charset=utf-8"]
+    metrics, html = ["text/plain", "application/openmetrics-text"], ["text/html; charset=utf-8"]
+    assert formats.pop(("/metrics", "GET")) == metrics
+    assert formats.pop(("/", "GET")) == formats.pop(("/docs", "GET")) == html
     assert set(map(tuple, formats.values())) == {("application/json",)}
 
 
@@ -127,43 +156,46 @@ def test_the_document_says_that_changes_may_be_too_many() -> None:
     assert "changes" in DOCUMENT["components"]["responses"]["429"]["description"]
 
 
-def fits(value: Any, schema: dict[str, Any]) -> bool:
-    """Judge a value by the few words of JSON Schema that the document uses."""
-    if "$ref" in schema:
-        return fits(value, found(schema["$ref"]))
-    if "enum" in schema:
-        return value in schema["enum"]
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    python = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
-    if value is None or not any(isinstance(value, python[one]) for one in kinds if one != "null"):
-        return value is None and "null" in kinds
-    if isinstance(value, dict):
-        members = schema.get("properties")
-        return members is None or (
-            set(value) == set(members) and all(fits(value[name], members[name]) for name in members)
-        )
-    return not isinstance(value, list) or all(fits(one, schema["items"]) for one in value)
+def misfits(value: Any, name: str) -> list[str]:
+    """Return what of a value is not as a schema of the document says."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return [error.message for error in Draft202012Validator(schema).iter_errors(value)]
 
 
 def asked(app: Reception, row: Endpoint) -> Answer:
-    target = row.path.format(model="digits", version="2").encode()
-    body = b"{}" if row.method == "POST" else b""
-    fields = [*HOST, (b"content-type", b"application/json")]
-    return play(lambda: ask(app, row.method, target, body, fields))
+    fields = {"content-type": "application/json"} | fields_of(row)
+    said = [(name.replace("_", "-").encode(), text.encode()) for name, text in fields.items()]
+    return play(lambda: ask(app, row.method, target_of(row), body_of(row), [*HOST, *said]))
 
 
 def test_answers_have_the_shapes_that_the_document_promises() -> None:
-    app = Reception(ANSWERS, Guard((), ()), Ids())
     seen = set()
     for row in ANSWERS.endpoints:
         if row.schema is None:
             continue
         seen.add(row.schema)
+        app = Reception(Answers(shadowed(), Settings()), Guard((), ()), Ids())
         answer = asked(app, row)
-        assert fits(answer.json, DOCUMENT["components"]["schemas"][row.schema]), row.path
-    assert seen == set(SCHEMAS) - {"Error", "Version", "Replica"}
-    refused = play(lambda: ask(app, "GET", b"/nowhere", headers=HOST))
-    assert fits(refused.json, DOCUMENT["components"]["schemas"]["Error"])
+        assert answer.status == 200, row
+        assert misfits(answer.json, row.schema) == [], row
+    parts = {"Version", "Replica", "Shadow", "Disagreement", "AuditEntry", "Fault"}
+    assert seen == {*SCHEMAS, "RoutingDocument"} - parts - {"Error"}
+
+
+def test_refusals_have_the_shape_that_the_document_promises() -> None:
+    app = Reception(Answers(FakeOffice(), Settings()), Guard((), ()), Ids())
+
+    def refused(method: str, target: bytes, if_match: bytes = b"*") -> dict[str, Any]:
+        fields = [*HOST, (b"content-type", b"application/json"), (b"if-match", if_match)]
+        answer = play(lambda: ask(app, method, target, b"{}", fields))
+        told: dict[str, Any] = answer.json
+        assert misfits(told, "Error") == []
+        return told
+
+    usual = {"error", "code", "request_id"}
+    assert set(refused("GET", b"/nowhere")) == usual
+    assert set(refused("PUT", ROUTES, b'"1"')) == usual | {"current"}
+    assert set(refused("PUT", ROUTES)) == usual | {"faults"}
 
 
 def test_the_data_port_s_document_has_the_models_that_answer_by_default() -> None:

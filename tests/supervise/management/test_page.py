@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
+from gateway.supervise.management.endpoints import Asked
 from gateway.supervise.management.page import status_page
-from gateway.supervise.management.routes import Answers, Asked, Settings
+from gateway.supervise.management.routes import Answers, Settings
 from gateway.supervise.management.views import models_shown, replicas_shown
 from gateway.wire.paths import Routes
 from tests.supervise.management.offices import DIGITS, SIGNATURE, FakeOffice, Replica, Version

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from gateway.errors import Draining, GatewayError, NotReady, Rejected
+from gateway.supervise.management.endpoints import Endpoint
 from gateway.supervise.management.guard import Guard, Role
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
-from gateway.supervise.management.routes import Answers, Endpoint, Settings
+from gateway.supervise.management.routes import Answers, Settings
 from tests.clock import play
 from tests.supervise.management.offices import DIGITS, NO_PROOF, FakeOffice, Replica, Version
+from tests.supervise.management.requests import body_of, fields_of, target_of
 from tests.supervise.management.test_guard import TOKENS
 from tests.wire.asgi import Client, ask, part, scope
 from tests.wire.harness import Answer, turns
@@ -54,8 +56,10 @@ def get(target: bytes, office: FakeOffice | None = None) -> Answer:
     return say(office or FakeOffice(), "GET", target)
 
 
-def filled(row: Endpoint) -> bytes:
-    return row.path.format(model="digits", version="2").encode()
+def obeyed(row: Endpoint, office: FakeOffice | None = None, **more: Any) -> Answer:
+    """Ask an endpoint for what it does, where whoever asks may."""
+    said = {**fields_of(row), **more}
+    return say(office or FakeOffice(), row.method, target_of(row), body_of(row), **said)
 
 
 def test_models_are_shown_with_their_versions() -> None:
@@ -202,19 +206,16 @@ READS = [row for row in ENDPOINTS if row.role is Role.VIEWER]
 CHANGES = [row for row in ENDPOINTS if row.role is Role.OPERATOR]
 
 
-def status(row: Endpoint, token: str | None) -> int:
-    body = b"{}" if row.method == "POST" else b""
-    return say(FakeOffice(), row.method, filled(row), body, token=token, tokens=TOKENS).status
-
-
-def test_every_change_needs_an_operator_and_every_post_is_a_change() -> None:
+def test_every_change_needs_an_operator_and_only_to_get_is_no_change() -> None:
     assert [row.path for row in OPEN_TO_ALL] == ["/metrics", "/livez", "/readyz"]
-    assert [row for row in ENDPOINTS if (row.method == "POST") != (row in CHANGES)] == []
+    assert [row for row in ENDPOINTS if (row.method != "GET") != (row in CHANGES)] == []
+    assert {row.method for row in CHANGES} == {"POST", "PUT", "DELETE"}
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.path}")
 def test_each_endpoint_lets_in_whom_its_row_says(row: Endpoint) -> None:
-    got = {who: status(row, who) for who in (None, "wrong", "v-secret", "a-secret")}
+    who = (None, "wrong", "v-secret", "a-secret")
+    got = {one: obeyed(row, token=one, tokens=TOKENS).status for one in who}
     expected = {
         None: {None: 200, "wrong": 200, "v-secret": 200, "a-secret": 200},
         Role.VIEWER: {None: 401, "wrong": 401, "v-secret": 200, "a-secret": 200},
@@ -225,8 +226,7 @@ def test_each_endpoint_lets_in_whom_its_row_says(row: Endpoint) -> None:
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.path}")
 def test_without_tokens_everything_is_allowed_on_this_machine(row: Endpoint) -> None:
-    body = b"{}" if row.method == "POST" else b""
-    assert say(FakeOffice(), row.method, filled(row), body).status == 200
+    assert obeyed(row).status == 200
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.path}")
@@ -234,15 +234,14 @@ def test_without_tokens_everything_is_allowed_on_this_machine(row: Endpoint) -> 
 def test_without_tokens_a_strangers_page_is_shown_nothing_but_probes(
     row: Endpoint, host: str, origin: str
 ) -> None:
-    body = b"{}" if row.method == "POST" else b""
-    answer = say(FakeOffice(), row.method, filled(row), body, host=host, origin=origin)
+    answer = obeyed(row, host=host, origin=origin)
     assert answer.status == (200 if row.path in ("/livez", "/readyz") else 403)
     assert b"digits" not in answer.body
 
 
 @pytest.mark.parametrize("row", OPEN_TO_ALL, ids=lambda row: row.path)
 def test_with_tokens_what_is_open_to_all_is_so_under_every_name(row: Endpoint) -> None:
-    answer = say(FakeOffice(), "GET", filled(row), tokens=TOKENS, host="10.1.2.3:8081")
+    answer = obeyed(row, tokens=TOKENS, host="10.1.2.3:8081")
     assert answer.status == 200
 
 
@@ -352,8 +351,7 @@ def test_a_change_is_logged_with_who_and_why_on_one_line(
 
 def test_no_answer_is_kept_by_a_cache_or_taken_for_something_else() -> None:
     for row in ENDPOINTS:
-        body = b"{}" if row.method == "POST" else b""
-        answer = say(FakeOffice(), row.method, filled(row), body)
+        answer = obeyed(row)
         assert answer.headers["cache-control"] == "no-store", row.path
         assert answer.headers["x-content-type-options"] == "nosniff", row.path
 

@@ -1,0 +1,1 @@
+"""Who is asked beside the version that answers."""

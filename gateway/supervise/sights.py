@@ -1,0 +1,119 @@
+"""Sights: the documents that are written unasked.
+
+Job    pin what is seen for the first time; follow an operator who takes the pinned version
+       out; give new versions their calls, where the configuration says so.
+Life   `async with`, as long as the traffic: a task of its own tries again what the store did
+       not take.
+Never  holds up what is published for longer than the store takes; touches what a person wrote.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Self
+
+from gateway.core.documents import Document
+from gateway.core.lifecycle import Cause, Unavailable, Unloading, is_ready
+from gateway.core.pinning import AUTOMATIC, Stock, pinned, promoted
+from gateway.core.ranges import apportion
+from gateway.errors import GatewayError, RevisionConflict
+from gateway.supervise.commits import Adopting, Commits
+from gateway.supervise.register import Known, Register
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 1.0  # after the store could not be asked
+
+
+class Sights:
+    """Mutable state: the versions that each model's documents have ever named (`_named`), and
+    the models whose document could not be written (`_unwritten`).
+    """
+
+    def __init__(
+        self, commits: Commits, now: Callable[[], str], *, serves_new_versions: bool
+    ) -> None:
+        """`now` gives the time of day, as documents carry it."""
+        self._commits = commits
+        self._now = now
+        self._serves_new_versions = serves_new_versions
+        self._named: dict[str, set[str]] = {}
+        self._unwritten: set[str] = set()
+        self._again = asyncio.Event()
+
+    def introduce(self, adopting: Adopting, on_other: Callable[[str], None]) -> None:
+        """Say who publishes, and who hears of a model that somebody else has seen first."""
+        self._adopting = adopting
+        self._on_other = on_other
+
+    async def __aenter__(self) -> Self:
+        self._retrying = asyncio.create_task(self._keep_trying())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._retrying.cancel()
+        await asyncio.gather(self._retrying, return_exceptions=True)
+
+    async def see(self, register: Register) -> None:
+        """Write what is to be written for what is about to be published."""
+        for model in sorted({*register.stale(), *self._unwritten}):
+            self._unwritten.discard(model)
+            try:
+                await self._see(model, register)
+            except RevisionConflict:  # we are told what the other one wrote
+                self._on_other(model)
+            except GatewayError as error:
+                _log.error("the document of %r cannot be written: %s", model, error)
+                register.waive(model)
+                self._unwritten.add(model)
+                self._again.set()
+
+    async def _see(self, model: str, register: Register) -> None:
+        current = register.document(model)
+        found = await self._wanted(current, model, stock_of(register.of(model)))
+        if found is None:
+            return
+        document = replace(
+            found,
+            revision=1 if current is None else current.revision + 1,
+            changed_by=AUTOMATIC,
+            changed_at=self._now(),
+            pieces=apportion((), found.variants),
+        )
+        await self._commits.persist(document)
+        register.adopt(document)  # it is about to be published
+        if model in self._named:
+            self._named[model].update(document.versions())
+        before = None if current is None else current.revision
+        await self._commits.record(document, "first_sight", before)
+
+    async def _wanted(self, current: Document | None, model: str, stock: Stock) -> Document | None:
+        found = pinned(model, current, stock)
+        if found is not None or current is None or not self._serves_new_versions:
+            return found
+        if model not in self._named:
+            kept = await self._commits.store.revisions(model)
+            self._named[model] = {version for one in kept for version in one.versions()}
+        self._named[model].update(current.versions())
+        return promoted(current, stock.ready, self._named[model])
+
+    async def _keep_trying(self) -> None:
+        while True:
+            await self._again.wait()
+            self._again.clear()
+            await asyncio.sleep(_AGAIN_S)
+            await self._adopting.adopt()
+
+
+def stock_of(known: Mapping[str, Known]) -> Stock:
+    """Return a model's versions as they are pinned by."""
+    ready = [version for version, one in known.items() if is_ready(one.state)]
+    out = [version for version, one in known.items() if _is_out(one)]
+    return Stock(ready, tuple(known), out)
+
+
+def _is_out(known: Known) -> bool:
+    state = known.state
+    if isinstance(state, Unloading):
+        return True
+    return isinstance(state, Unavailable) and state.cause in (Cause.UNLOADED, Cause.UNASKED)

@@ -1,0 +1,141 @@
+"""Documents that are written unasked: at the first sight, after an operator, for new versions."""
+
+import asyncio
+
+from gateway.core.documents import Document
+from gateway.core.lifecycle import Ready, Unloading
+from tests.supervise.steered import QUARANTINED, UNLOADED, MemoryStore, Steered, kept, steered
+
+
+def pinned(one: Steered, model: str = "m") -> tuple[int, str] | None:
+    """The revision in force and the version of its first variant."""
+    document = one.inventory.document(model)
+    return None if document is None else (document.revision, document.variants[0].version)
+
+
+def test_every_model_that_has_a_version_at_ready_state_gets_a_document() -> None:
+    made = Steered()
+    made.inventory.have("n", "7", Ready())
+    made.inventory.have("o", "1", QUARANTINED)
+
+    async def scene(one: Steered) -> None:
+        assert (pinned(one), pinned(one, "n"), pinned(one, "o")) == ((1, "2"), (1, "7"), None)
+        assert one.inventory.published == [{"m": 1, "n": 1}]
+
+    steered(scene, made)
+
+
+def test_a_version_that_appears_later_gets_nothing() -> None:
+    async def scene(one: Steered) -> None:
+        one.inventory.have("m", "3", Ready())
+        await one.inventory.adopt()
+        assert pinned(one) == (1, "2")
+
+    steered(scene)
+
+
+def test_where_new_versions_are_to_serve_one_that_appears_later_gets_everything() -> None:
+    async def scene(one: Steered) -> None:
+        one.inventory.have("m", "3", Ready())
+        await one.inventory.adopt()
+        assert pinned(one) == (2, "3")
+        assert one.audit.told()[-1][1:4] == ("first_sight", 1, 2)
+        await one.traffic.roll_back(one.current(), None, "it is bad", "ann")
+        await one.inventory.adopt()
+        assert pinned(one) == (3, "2")  # and stays so: it was named before
+
+    steered(scene, Steered(serves_new_versions=True))
+
+
+def test_a_restart_promotes_no_version_that_was_rolled_back() -> None:
+    before = Steered(serves_new_versions=True)
+
+    async def scene(one: Steered) -> None:
+        one.inventory.have("m", "3", Ready())
+        await one.inventory.adopt()
+        await one.traffic.roll_back(one.current(), None, "it is bad", "ann")
+
+    steered(scene, before)
+    again = Steered(before.store, serves_new_versions=True)
+    again.inventory.have("m", "3", Ready())
+
+    async def after(one: Steered) -> None:
+        assert pinned(one) == (3, "2")
+
+    steered(after, again)
+
+
+def test_an_operator_who_takes_the_pinned_version_out_is_followed() -> None:
+    async def scene(one: Steered) -> None:
+        for state in (Unloading(), UNLOADED):
+            one.inventory.have("m", "2", state)
+            await one.inventory.adopt()
+            assert pinned(one) == (2, "1")
+        assert one.audit.told()[-1] == (
+            "the gateway",
+            "first_sight",
+            1,
+            2,
+            "version 2 was taken out",
+        )
+
+    steered(scene)
+
+
+def test_what_a_person_wrote_stays_though_its_version_is_taken_out() -> None:
+    async def scene(one: Steered) -> None:
+        await one.put()
+        one.inventory.have("m", "1", UNLOADED)
+        await one.inventory.adopt()
+        assert pinned(one) == (2, "1")
+
+    steered(scene)
+
+
+def test_without_a_store_there_is_no_document_until_it_can_be_asked() -> None:
+    async def scene(one: Steered) -> None:
+        one.store.is_away = True
+        one.inventory.have("n", "1", Ready())
+        await one.inventory.adopt()
+        assert pinned(one, "n") is None
+        (view,) = (view for view in one.inventory.register.views() if view.model == "n")
+        assert (view.state, view.is_default) == ("READY", False)
+        await asyncio.sleep(10.0)
+        assert pinned(one, "n") is None
+        one.store.is_away = False
+        await asyncio.sleep(2.0)
+        assert pinned(one, "n") == (1, "1")
+
+    steered(scene)
+
+
+def test_a_store_that_is_away_holds_up_no_other_model() -> None:
+    class Half(MemoryStore):
+        """Takes everything but what is about `a`."""
+
+        async def write(self, document: Document) -> None:
+            self.is_away = document.model == "a"
+            await super().write(document)
+            self.is_away = False
+
+    made = Steered(Half())
+    made.inventory.have("a", "1", Ready())
+    made.inventory.have("n", "1", Ready())
+
+    async def scene(one: Steered) -> None:
+        assert [pinned(one, model) for model in ("a", "m", "n")] == [None, (1, "2"), (1, "1")]
+
+    steered(scene, made)
+
+
+def test_what_somebody_else_saw_first_is_followed() -> None:
+    async def scene(one: Steered) -> None:
+        theirs = kept(one.current(), model="n", changed_by="elsewhere")
+        one.store.kept["n"] = [theirs]
+        one.inventory.have("n", "1", Ready())
+        one.inventory.have("n", "2", Ready())
+        await one.inventory.adopt()
+        await asyncio.sleep(0.1)
+        assert one.inventory.document("n") == theirs
+
+    steered(scene)
