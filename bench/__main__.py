@@ -30,6 +30,7 @@ from bench.replicas import replicas
 from bench.report import Findings, header, markdown, store
 from bench.requests import INFER, Target, write_bodies
 from bench.routing import routing
+from bench.shadow import shadow
 from bench.stand import BODIES, QUICK, Effort, OneProcessor, Stand, two_processors
 from bench.telemetry import telemetry
 from bench.traffic import traffic
@@ -44,6 +45,7 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "replicas": replicas,
     "telemetry": telemetry,
     "routing": routing,
+    "shadow": shadow,
     "many": many,
     "loading": loading,
     "recovery": recovery,

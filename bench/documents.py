@@ -34,7 +34,8 @@ def in_force(server: Server, model: str) -> Json:
 
 def put(server: Server, before: Json, **members: Any) -> Change:
     """Change members of the document `before`, which must be in force. Raises: PutRefused."""
-    body = json.dumps({**before, "reason": "bench", **members}).encode()
+    reason = f"bench, after revision {before['revision']}"
+    body = json.dumps({**before, "reason": reason, **members}).encode()
     headers = {"if-match": f'"{before["revision"]}"', "content-type": "application/json"}
     started = perf_counter()
     document = _ask(server, "PUT", before["model"], body, headers)

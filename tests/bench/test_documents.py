@@ -67,7 +67,7 @@ def test_a_change_keeps_what_it_does_not_name_and_gives_a_reason(server: Server)
         "model": "digits",
         "revision": 5,
         "sticky": {"by": "header:x-user-id", "salt": "s"},
-        "reason": "bench",
+        "reason": "bench, after revision 4",
     }
     assert change.took_s > 0
 
