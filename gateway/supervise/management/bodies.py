@@ -35,7 +35,12 @@ class Change(BaseModel):
 class Reasoned(BaseModel):
     """The body of a change that must say why."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        json_schema_extra={"examples": [{"reason": "it is worse"}]},
+    )
 
     reason: Annotated[
         str,

@@ -31,6 +31,14 @@ _READ_ONLY = {
     "pieces": "Who has which buckets; never shown.",
 }
 
+EXAMPLE: Schema = {
+    "variants": [
+        {"name": "stable", "version": "1", "weight": 95},
+        {"name": "canary", "version": "2", "weight": 5},
+    ],
+    "reason": "a few",
+}
+
 
 def document_schema() -> Schema:
     """Return the schema of what is shown, and of what may be proposed."""
@@ -61,7 +69,7 @@ def document_schema() -> Schema:
     ignored = {
         name: {"readOnly": True, "description": _READ_ONLY[name]} for name in proposals.IGNORED
     }
-    return _object({**members, **ignored}, ("variants", "reason"))
+    return {**_object({**members, **ignored}, ("variants", "reason")), "examples": [EXAMPLE]}
 
 
 def _variant() -> Schema:

@@ -23,6 +23,7 @@ _POLICY = (
 SECURITY = {"content-security-policy": _POLICY, "referrer-policy": "no-referrer"}
 
 _REFRESH_S = 5
+_MOST_SHAPES = 50
 _STYLE = """
 :root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
@@ -106,6 +107,7 @@ def docs_page(name: str, ports: Sequence[PortDocument]) -> str:
             for method in operations:
                 if method != "parameters":
                     parts += _operation(port, method, path)
+        parts += _shapes(port.document["components"]["schemas"])
     return _page(f"{name}: endpoints", "", *parts)
 
 
@@ -117,7 +119,12 @@ def _operation(port: PortDocument, method: str, path: str) -> list[str]:
         for kind, content in about["content"].items():
             answers.append((status, about["description"], kind, _shape(content)))
     command = f"curl {port.url}{path}"
-    if method == "post":
+    if method in ("put", "delete"):
+        command = f"curl -X {method.upper()} {port.url}{path}"
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "header" and parameter["required"]:
+            command += f" -H '{parameter['name'].lower()}: \"1\"'"
+    if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
         command += " -H 'content-type: application/json' -d " + _example(shared, content)
     return [
@@ -126,6 +133,17 @@ def _operation(port: PortDocument, method: str, path: str) -> list[str]:
         f"<pre>{_safe(command)}</pre>",
         _table(("Status", "Meaning", "Content", "Shape"), answers),
     ]
+
+
+def _shapes(schemas: Mapping[str, Any]) -> list[str]:
+    """Return what shapes look like, as JSON Schema; of too many none, OpenAPI has them all."""
+    if len(schemas) > _MOST_SHAPES:
+        return []
+    parts = []
+    for name, schema in schemas.items():
+        text = orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode()
+        parts += [f"<h2><code>{_safe(name)}</code></h2>", f"<pre>{_safe(text)}</pre>"]
+    return parts
 
 
 def _shape(content: Mapping[str, Any]) -> str:

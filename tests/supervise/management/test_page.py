@@ -7,10 +7,14 @@ import shlex
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
+from gateway.core.documents import Document
+from gateway.core.proposals import read_proposal
+from gateway.supervise.management.documents import document_schema
 from gateway.supervise.management.endpoints import Asked
 from gateway.supervise.management.page import status_page
 from gateway.supervise.management.routes import Answers, Settings
 from gateway.supervise.management.views import models_shown, replicas_shown
+from gateway.types import Signature
 from gateway.wire.paths import Routes
 from tests.supervise.management.offices import DIGITS, SIGNATURE, FakeOffice, Replica, Version
 
@@ -101,6 +105,23 @@ def test_the_docs_tell_of_every_endpoint() -> None:
     for row in Answers(FakeOffice(), PLAIN).endpoints:
         assert f"{row.method} {row.path}" in texts
         assert any(text.startswith(row.about) for text in texts), row.about
+
+
+def test_the_docs_show_a_change_as_it_is_typed() -> None:
+    (put,) = [text for text in docs().texts if "-X PUT" in text]
+    words = shlex.split(put)
+    assert words[:3] == ["curl", "-X", "PUT"]
+    assert 'if-match: "1"' in words
+    proposal = json.loads(words[-1])
+    signature = Signature((), (), 0)
+    found = read_proposal(proposal, "digits", {"1": signature, "2": signature})
+    assert isinstance(found, Document)
+
+
+def test_the_docs_have_the_schema_of_a_routing_document() -> None:
+    texts = docs().texts
+    shapes = [text for text in texts if text.startswith("{\n")]
+    assert document_schema() in map(json.loads, shapes)
 
 
 def test_the_docs_tell_of_the_data_port_with_an_example_for_each_model() -> None:
