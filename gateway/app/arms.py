@@ -162,10 +162,8 @@ class Arms:
                 arms.append(_armed(part, found, rows[one.name], other))
         split = split_of(document)
         only = None if split.only is None else arms[split.only]
-        default = only or arms[document.variants.index(usual(document))]
-        part.served = replace(
-            served, default=default if isinstance(default, Arm) else None, pinned=pinned
-        )
+        stands = only if isinstance(only, Arm) else _standing(document, arms)
+        part.served = replace(served, default=stands, pinned=pinned)
         part.route = (
             None if isinstance(only, Arm) else Route(model, document.revision, split, tuple(arms))
         )
@@ -252,6 +250,20 @@ def _armed(part: _Part, pinned: Arm, row: _Row, fallback: Arm | None) -> Arm:
         row.arm = replace(pinned, fallback=fallback)
     part.batchers[row.arm], part.tallies[row.arm] = row.batcher, row.record
     return row.arm
+
+
+def _standing(document: Document, arms: Sequence[Arm | Absent]) -> Arm | None:
+    """Return who stands for the model: the usual variant, else the heaviest that is held.
+
+    Who gets no calls, by weight or in another's stead, stands for nobody.
+    """
+    first = usual(document)
+    ranked = sorted(
+        zip(document.variants, arms, strict=True),
+        key=lambda pair: (pair[0] is not first, -pair[0].weight_bp),
+    )
+    able = (one for one in ranked if one[0].weight_bp or one[0].name == document.fallback)
+    return next((arm for _, arm in able if isinstance(arm, Arm)), None)
 
 
 def _are_idle(batchers: Sequence[Batcher]) -> bool:

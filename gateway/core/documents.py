@@ -134,9 +134,13 @@ class Document:
 
 
 def usual(document: Document) -> Variant:
-    """Return the variant that stands for the model: its fallback, else the heaviest."""
+    """Return the variant that stands for the model: its fallback, else the heaviest.
+
+    A fallback without weight answers nobody by the split: it stands for nothing.
+    """
     heaviest = max(document.variants, key=lambda one: one.weight_bp)
-    return next((one for one in document.variants if one.name == document.fallback), heaviest)
+    weighty = (one for one in document.variants if one.weight_bp)
+    return next((one for one in weighty if one.name == document.fallback), heaviest)
 
 
 def shown(document: Document) -> Json:

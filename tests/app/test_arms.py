@@ -336,7 +336,39 @@ def test_where_the_fallback_is_absent_nobody_answers_in_its_stead() -> None:
         assert isinstance(stable, Absent)
         assert isinstance(canary, Arm)
         assert (stable.fallback, canary.fallback) == (None, None)
-        assert planner.current.models["m"].default is None
+
+    planned(scene)
+
+
+THREE = (Variant("stable", "1", 0), Variant("canary", "2", 3000), Variant("next", "3", 7000))
+
+
+@pytest.mark.parametrize(
+    ("weights", "fallback", "held", "expected"),
+    [
+        ((9000, 600, 400), "stable", "123", "stable"),
+        ((0, 3000, 7000), "stable", "123", "next"),
+        ((0, 3000, 7000), "stable", "23", "next"),  # the fallback is not missed
+        ((0, 3000, 7000), "stable", "12", "canary"),  # next's calls go to stable, canary's stay
+        ((9000, 600, 400), "stable", "23", "canary"),
+        ((0, 0, 10_000), "stable", "12", "stable"),  # it answers in next's stead
+        ((0, 0, 10_000), None, "12", None),  # nobody answers: a spare one is no metadata
+        ((0, 0, 10_000), "stable", "2", None),
+        ((9000, 600, 400), "stable", "", None),
+    ],
+)
+def test_where_the_usual_variant_is_not_held_the_heaviest_that_is_stands_for_the_model(
+    weights: tuple[int, int, int], fallback: str | None, held: str, expected: str | None
+) -> None:
+    variants = tuple(
+        replace(one, weight_bp=weight) for one, weight in zip(THREE, weights, strict=True)
+    )
+
+    def scene(planner: Planner) -> None:
+        planner.held = {one: opened(one) if one in held else "unloaded" for one in "123"}
+        document = replace(SPLIT, variants=variants, fallback=fallback)
+        default = planner.plan(entry(document, {**ROWS, "next": 13})).models["m"].default
+        assert (None if default is None else default.variant) == expected
 
     planned(scene)
 

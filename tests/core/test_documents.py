@@ -18,6 +18,7 @@ from gateway.core.documents import (
     percent,
     shown,
     stored,
+    usual,
 )
 from tests.core.drawn import documents
 
@@ -125,3 +126,20 @@ def test_a_share_is_shown_as_one_would_write_it(share_bp: int, expected: str) ->
 
 def test_each_version_is_named_once_in_the_order_of_the_document() -> None:
     assert FULL.versions() == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("fallback", "weights", "expected"),
+    [
+        ("stable", (1, 9999), "stable"),
+        ("stable", (0, 10_000), "canary"),
+        ("canary", (9000, 1000), "canary"),
+        (None, (4000, 6000), "canary"),
+        (None, (5000, 5000), "stable"),
+    ],
+)
+def test_a_fallback_with_weight_stands_for_the_model_else_the_heaviest(
+    fallback: str | None, weights: tuple[int, int], expected: str
+) -> None:
+    variants = (Variant("stable", "1", weights[0]), Variant("canary", "2", weights[1]))
+    assert usual(Document("m", 1, variants, fallback=fallback)).name == expected
