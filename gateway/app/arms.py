@@ -167,18 +167,23 @@ class Arms:
         part.route = (
             None if isinstance(only, Arm) else Route(model, document.revision, split, tuple(arms))
         )
-        self._shadow(part, document, [one for one in arms if isinstance(one, Arm)])
+        self._shadow(part, document, stands, [one for one in arms if isinstance(one, Arm)])
 
-    def _shadow(self, part: _Part, document: Document, arms: Sequence[Arm]) -> None:
-        """Add a document's shadows, which hear of what every arm is asked by the split."""
+    def _shadow(
+        self, part: _Part, document: Document, heard: Arm | None, arms: Sequence[Arm]
+    ) -> None:
+        """Add a document's shadows, which hear of what one arm is asked by the split.
+
+        Of more than one, nobody could say whose answers they were compared with.
+        """
         watched = [part.batchers[arm] for arm in arms]
         mirrors = tuple(
             mirror
             for shadow in document.shadows
             if (mirror := self._mirror(part, document, shadow, watched)) is not None
         )
-        if mirrors:
-            part.mirrors = dict.fromkeys(arms, mirrors)
+        if mirrors and heard is not None:
+            part.mirrors = {heard: mirrors}
 
     def _mirror(
         self, part: _Part, document: Document, shadow: Shadow, watched: Sequence[Batcher]

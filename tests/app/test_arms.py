@@ -562,15 +562,26 @@ SHADOWED = replace(SPLIT, shadows=(Shadow("next", "3", 1.0),))
 SHADOW_ROWS = {**ROWS, "next": 13}
 
 
-def test_a_shadow_hears_of_what_the_split_gives_to_any_arm_and_of_nothing_else() -> None:
+def test_a_shadow_hears_of_what_the_split_gives_to_the_usual_arm_and_of_nothing_else() -> None:
     def scene(planner: Planner) -> None:
         planner.held["3"] = three = opened("3")
         plan = planner.plan(entry(SHADOWED, SHADOW_ROWS))
         ((name, of, record, _),) = planner.mirrors
         assert (name, of) == ("next", three)
         assert record is planner.records[13]
-        assert set(plan.mirrors) == set(planner.pair)
+        assert set(plan.mirrors) == {planner.pair[0]}
         assert {len(mirrors) for mirrors in plan.mirrors.values()} == {1}
+
+    planned(scene)
+
+
+def test_where_the_usual_arm_is_absent_a_shadow_hears_of_the_heaviest_that_is_held() -> None:
+    def scene(planner: Planner) -> None:
+        planner.held |= {"1": "unloaded", "3": opened("3")}
+        plan = planner.plan(entry(SHADOWED, SHADOW_ROWS))
+        assert set(plan.mirrors) == {planner.route.arms[1]}
+        planner.held["2"] = "unloaded"
+        assert planner.plan(entry(SHADOWED, SHADOW_ROWS)).mirrors == {}
 
     planned(scene)
 

@@ -94,6 +94,15 @@ def test_a_shadow_of_the_usual_version_is_a_noise_floor() -> None:
     assert not view({}, document=other).is_noise_floor
 
 
+def test_where_the_fallback_has_no_weight_the_noise_floor_is_of_the_heaviest() -> None:
+    variants = (Variant("stable", "1", 0), Variant("canary", "2", 10_000))
+    document = replace(DOCUMENT, variants=variants)
+    floor = replace(document, shadows=(Shadow("same", "2", 1.0),))
+    assert view({}, document=floor).is_noise_floor
+    other = replace(document, shadows=(Shadow("same", "1", 1.0),))
+    assert not view({}, document=other).is_noise_floor
+
+
 def test_each_shadow_has_its_own_counts_and_its_own_worst_rows() -> None:
     shadows = (Shadow("next", "3", 0.5), Shadow("more", "3", 1.0))
     kept = Disagreements()
