@@ -7,11 +7,12 @@ Never  is felt by a caller: `offer` neither waits nor raises, a shadow that hang
        ever costs what the queue holds, and nothing is ever tried twice.
 
 Theory of operation. `offer` puts a call into a short queue, where the oldest make room for the
-latest. One timer, armed only while something waits and nothing runs, lets calls gather: rows
-cost less in company. When it rings the mirror looks once, at the end of that tick, whether
-there is room to spare, and gives what is answered by then to its thread. From there come
-counts; outputs are compared in the thread. A thread that ran rests in proportion, by the clock
-on the wall: where the machine is short of time, a shadow takes longer and so rests longer.
+latest. One timer, armed only while something waits, lets calls gather: rows cost less in
+company. When it rings the mirror weighs, at the end of that tick, what was answered meanwhile,
+looks once whether there is room to spare, and gives what is answered by then to its thread.
+From there come counts; outputs are compared in the thread. A thread that ran rests in
+proportion, by the clock on the wall: where the machine is short of time, a shadow takes longer
+and so rests longer. While it rests or runs, or hangs, what waits is weighed all the same.
 """
 
 import asyncio
@@ -42,6 +43,7 @@ class Policy:
     max_waiting_bytes: int = 32 << 20  # about; one call alone may be larger
     gather_s: float = 0.02  # how long calls gather before they are asked together
     retry_s: float = 0.002  # when to look again, while there is nothing to spare
+    weigh_s: float = 0.02  # the same, while the thread is busy or rests: to weigh what waits
     duty_ratio: float = 0.5  # the most of its time that the thread is busy
     held_ratio: float = 0.004  # that it keeps the interpreter from the loop: callers may feel it
     close_s: float = 1.0  # how long leaving waits for the execution in the thread
@@ -174,7 +176,7 @@ class Mirror:
             return
         if dropped := self._waiting.push(call):
             self._drop(dropped)
-        if self._timer is None and not self._running:
+        if self._timer is None:
             self._arm(self._policy.gather_s)
 
     def statistics(self) -> Statistics:
@@ -191,7 +193,7 @@ class Mirror:
             self._tally.shadowed("dropped", calls)
 
     def _arm(self, delay_s: float) -> None:
-        rest_s = self._rests_until - self._clock()
+        rest_s = min(self._rests_until - self._clock(), self._policy.weigh_s)
         self._timer = self._loop.call_later(max(delay_s, rest_s), self._ring)
 
     def _disarm(self) -> None:
@@ -205,18 +207,26 @@ class Mirror:
         self._loop.call_soon(self._look)
 
     def _look(self) -> None:
-        """Start an execution, if there is room to spare and something to ask."""
+        """Weigh what waits; start an execution, if there is room to spare and something to ask."""
         self._timer = None
         if self._is_closed:
             return
-        if not self._is_spare():
-            self._arm(self._policy.retry_s)
-            return
-        calls = self._waiting.take(self._policy.max_rows)
-        if calls:
-            self._start(calls)
-        elif len(self._waiting):
-            self._arm(self._policy.gather_s)
+        policy, waiting = self._policy, self._waiting
+        self._drop(waiting.weigh())
+        delay_s = policy.weigh_s
+        if not self._running and len(waiting):
+            if self._clock() < self._rests_until:
+                self._arm(0.0)
+                return
+            if not self._is_spare():
+                self._arm(policy.retry_s)
+                return
+            if calls := waiting.take(policy.max_rows):
+                self._start(calls)
+            else:
+                delay_s = policy.gather_s
+        if waiting.unweighed:
+            self._arm(delay_s)
 
     def _start(self, calls: list[Call]) -> None:
         if self._thread is None:
@@ -258,7 +268,7 @@ class Mirror:
         rest_s = max(_rest_s(took_s, policy.duty_ratio), _rest_s(held_s, policy.held_ratio))
         self._rests_until = ended + rest_s
         self._executions += 1
-        if len(self._waiting) and not self._is_closed:
+        if len(self._waiting) and self._timer is None and not self._is_closed:
             self._arm(policy.gather_s)
         if isinstance(found, str):
             self._error = found

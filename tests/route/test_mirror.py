@@ -27,6 +27,7 @@ PATIENCE_S = 30.0  # how long a test waits for a thread before it calls it hung
 CANDIDATE = Version("twice", "2", TWICE.signature)
 SOON = Policy(gather_s=0.0, retry_s=0.0, duty_ratio=1.0, held_ratio=1.0)
 HOUR_S = 3600.0
+MIB = 1 << 20
 
 
 class Heard:
@@ -249,6 +250,103 @@ def test_what_waits_is_bounded_in_bytes() -> None:
     assert play(scene) == {"dropped": 3}
 
 
+def answer_large(call: Call) -> None:
+    """Answer with a mebibyte, which none of its mates shares."""
+    call.answer(Outputs([np.zeros((1, MIB // 4), "<f4")], 1), 0, 1)
+
+
+def test_answers_are_weighed_while_there_is_nothing_to_spare() -> None:
+    async def scene() -> tuple[Counter[str], Statistics]:
+        heard, calls = Heard(), [a_call(row) for row in range(100)]
+        policy = Policy(max_waiting_bytes=8 * MIB)
+        async with mirror(heard, policy=policy, is_spare=lambda: False) as one:
+            for call in calls:
+                one.offer(call)
+            assert one.statistics().waiting_bytes == 100 * 4
+            for call in calls:
+                answer_large(call)
+            await asyncio.sleep(0.1)
+            return Counter(heard.outcomes), one.statistics()
+
+    outcomes, statistics = play(scene)
+    assert outcomes == {"dropped": 93}
+    assert (statistics.waiting, statistics.waiting_bytes) == (7, 7 * (MIB + 4))
+
+
+def test_answers_are_weighed_while_a_shadow_hangs() -> None:
+    async def scene() -> Statistics:
+        heard, gate = Heard(), Gate()
+        policy = replace(SOON, max_waiting_bytes=8 * MIB, weigh_s=0.0)
+        async with mirror(heard, gate.execute, policy) as one:
+            early, *calls = [a_call(row) for row in range(101)]
+            for call in (told(0), early):
+                one.offer(call)
+            await gate.until_entered()
+            for call in calls:
+                one.offer(call)
+            await asyncio.sleep(0)  # somebody has looked, and will again
+            for call in (early, *calls):
+                answer_large(call)
+            await heard.until_counted(94)
+            statistics = one.statistics()
+            gate.let_go.set()
+        return statistics
+
+    statistics = run(scene)
+    assert (statistics.waiting, statistics.waiting_bytes) == (7, 7 * (MIB + 4))
+
+
+def test_answers_are_weighed_while_a_thread_rests() -> None:
+    async def scene() -> Statistics:
+        heard, calls = Heard(), [a_call(row) for row in range(10)]
+        policy = replace(SOON, duty_ratio=1e-9, max_waiting_bytes=8 * MIB, weigh_s=0.0)
+        async with mirror(heard, policy=policy) as one:
+            one.offer(told(0))
+            await heard.until_counted(1)
+            for call in calls:
+                one.offer(call)
+            for call in calls:
+                answer_large(call)
+            await heard.until_counted(4)
+            return one.statistics()
+
+    statistics = run(scene)
+    assert (statistics.waiting, statistics.executions) == (7, 1)
+
+
+def test_who_hangs_with_everything_weighed_is_looked_after_no_more() -> None:
+    async def scene() -> list[float]:
+        heard, gate = Heard(), Gate()
+        loop = asyncio.get_running_loop()
+        armed: list[float] = []
+        later = loop.call_later
+
+        def listens(delay_s: float, *rest: Any, **others: Any) -> asyncio.TimerHandle:
+            armed.append(delay_s)
+            return later(0.0, *rest, **others)
+
+        async with mirror(heard, gate.execute, replace(SOON, weigh_s=5.0)) as one:
+            one.offer(told(0))
+            await gate.until_entered()
+            loop.call_later = listens  # type: ignore[method-assign, assignment]  # to hear what is armed
+            late = a_call(1)
+            one.offer(late)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            late.answer(FakeModel().execute([late]), 0, 1)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            before = len(armed)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(armed) == before
+            gate.let_go.set()
+            await heard.until_counted(2)
+        return armed
+
+    assert 5.0 in run(scene)
+
+
 def test_nothing_is_asked_while_there_is_nothing_to_spare() -> None:
     """And whether there is, is looked at once a turn, not once a call."""
     looks: list[float] = []
@@ -315,7 +413,7 @@ def test_a_thread_that_ran_rests_as_long_again() -> None:
             delays.append(delay_s)
             return later(min(delay_s, 0.0), *rest, **others)
 
-        policy = Policy(gather_s=0.0, duty_ratio=0.25, held_ratio=1.0)
+        policy = Policy(gather_s=0.0, weigh_s=HOUR_S, duty_ratio=0.25, held_ratio=1.0)
         async with mirror(heard, policy=policy, clock=lambda: float(next(now))) as one:
             one.offer(told(1))
             await heard.until_counted(1)
@@ -345,7 +443,7 @@ def test_what_keeps_the_interpreter_from_the_loop_rests_longer_than_what_only_ru
             delays.append(delay_s)
             return later(min(delay_s, 0.0), *rest, **others)
 
-        policy = Policy(gather_s=0.0, duty_ratio=0.5, held_ratio=0.01)
+        policy = Policy(gather_s=0.0, weigh_s=HOUR_S, duty_ratio=0.5, held_ratio=0.01)
         async with mirror(heard, runs, policy=policy, clock=lambda: float(next(now))) as one:
             one.offer(told(1))
             await heard.until_counted(1)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import ClientGone
 from gateway.route.waiting import Waiting
@@ -140,3 +142,86 @@ def test_the_outputs_that_a_call_keeps_alive_are_weighed_by_those_before(
     assert (waiting.size_bytes, len(waiting.take(9))) == (4, 1)
     waiting.push(a_call(2))
     assert waiting.size_bytes == expected
+
+
+def test_an_answer_is_weighed_once_however_many_of_its_calls_wait() -> None:
+    waiting, calls = waiting_with(), [a_call(1), a_call(2), a_call(3)]
+    for call in calls:
+        waiting.push(call)
+    shared = Outputs([np.zeros((2, 25), "<f4")], 2)
+    for at, call in enumerate(calls[:2]):
+        call.answer(shared, at, at + 1)
+    assert (waiting.weigh(), waiting.unweighed) == (0, 1)
+    # the share of the one that is not answered yet is guessed
+    assert waiting.size_bytes == 3 * 4 + 200 + 100
+    assert (waiting.weigh(), waiting.size_bytes) == (0, 3 * 4 + 200 + 100)
+    assert taken(waiting, max_rows=1) == [[1]]
+    assert waiting.size_bytes == 2 * 4 + 200 + 100, "its mate keeps all of it"
+    assert taken(waiting) == [[2]]
+    assert waiting.size_bytes == 4 + 100
+
+
+def test_what_was_answered_meanwhile_makes_room_oldest_first() -> None:
+    calls = [a_call(row) for row in range(5)]
+    waiting = waiting_with(*calls, max_bytes=1000)
+    for call in calls:
+        call.answer(Outputs([np.zeros((1, 100), "<f4")], 1), 0, 1)
+    assert (waiting.size_bytes, waiting.weigh()) == (20, 3)
+    assert taken(waiting) == [[3], [4]]
+    assert (waiting.weigh(), waiting.size_bytes, waiting.unweighed) == (0, 0, 0)
+
+
+def test_to_drop_a_call_whose_mates_wait_frees_nothing_and_the_last_has_room() -> None:
+    calls = [a_call(row) for row in range(4)]
+    waiting = waiting_with(*calls, max_bytes=100)
+    shared = Outputs([np.zeros((4, 100), "<f4")], 4)
+    for at, call in enumerate(calls):
+        call.answer(shared, at, at + 1)
+    assert (waiting.weigh(), waiting.size_bytes) == (3, 1604)
+
+
+def test_who_failed_meanwhile_is_let_go_and_counts_for_nothing() -> None:
+    calls = [a_call(row) for row in range(3)]
+    waiting = waiting_with(*calls)
+    calls[1].fail(ClientGone("connection closed"))
+    assert (waiting.weigh(), len(waiting), waiting.unweighed) == (0, 2, 2)
+    assert waiting.size_bytes == 8
+
+
+Step = tuple[str, int]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["push", "answer", "fail", "weigh", "take", "clear"]), st.integers(0, 5)
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_what_was_weighed_is_what_is_kept(steps: list[Step]) -> None:
+    """To the byte, whoever was dropped, taken, failed or answered in company in between."""
+    waiting = Waiting(6, 2000, sample_ratio=1.0)
+    pushed: list[Call] = []
+    for what, number in steps:
+        if what == "push":
+            pushed.append(a_call(number))
+            waiting.push(pushed[-1])
+        elif what == "answer":
+            outputs = Outputs([np.zeros((1, 20 * number), "<f4")], 1)
+            for call in pushed[-number:]:
+                call.answer(outputs, 0, 1)
+        elif what == "fail":
+            for call in pushed[-number:]:
+                call.fail(ClientGone("connection closed"))
+        elif what == "weigh":
+            waiting.weigh()
+        elif what == "take":
+            waiting.take(number)
+        else:
+            waiting.clear()
+    waiting.weigh()
+    assert waiting.size_bytes <= 2000 or len(waiting) == 1
+    while len(waiting) > waiting.unweighed:
+        waiting.take(9)
+    waiting.clear()
+    assert (waiting.size_bytes, waiting.unweighed) == (0, 0)
