@@ -13,23 +13,26 @@ looks once whether there is room to spare, and gives what is answered by then to
 From there come counts; outputs are compared in the thread. A thread that ran rests in
 proportion, by the clock on the wall: where the machine is short of time, a shadow takes longer
 and so rests longer. While it rests or runs, or hangs, what waits is weighed all the same.
+
+Where more comes than there is room for, most of a rest is dozed away: nothing is held of which
+the place would be taken before the rest is over. Holding costs more than it seems, because
+memory that is not given back at once is not at hand for the next call either.
 """
 
 import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Literal, Protocol, Self
+from typing import Self
 
 from gateway.core.documents import Shadow
 from gateway.route.asking import Asking, Disagreement, Execute, Findings
+from gateway.route.tally import Statistics, Tally
 from gateway.route.waiting import Waiting
-from gateway.types import Call, Outputs, Version
-
-Outcome = Literal["agreed", "disagreed", "failed", "dropped"]
+from gateway.types import Call, Version
 
 _ERROR_CHARACTERS = 300
 
@@ -49,35 +52,6 @@ class Policy:
     close_s: float = 1.0  # how long leaving waits for the execution in the thread
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What a mirror holds. `error` is what the last failed execution said."""
-
-    waiting: int
-    waiting_bytes: int
-    running: int  # calls in the thread
-    executions: int
-    error: str
-
-
-class Tally(Protocol):
-    """Counts, on the loop; it must not raise."""
-
-    def shadowed(self, outcome: Outcome, calls: int) -> None:
-        """So many calls were asked of the shadow, or not: of each offered call one word at most."""
-
-    def disagreed(self, output: int, rows: int) -> None:
-        """So many rows of an output disagree, by its place in the shadow's signature."""
-
-    def begin(self) -> None:
-        """An execution of the shadow starts now: should it kill us, it was this one."""
-
-    def finish(
-        self, calls: Sequence[Call], outputs: Outputs | None, started: float, ended: float
-    ) -> None:
-        """An execution has ended, with `outputs` or with none; its calls are nobody's requests."""
-
-
 def _rest_s(busy_s: float, ratio: float) -> float:
     """Return how long who was busy rests, to be so for no more than this share of the time."""
     return busy_s * (1.0 - ratio) / ratio
@@ -91,7 +65,7 @@ class Mirror:
     """Of each call offered, the tally hears at most once; of none whose caller got an error.
 
     Mutable state: `_waiting`, `_running` (how many calls are in the thread), `_rests_until`, the
-    timer, the thread, and what `statistics` says.
+    timer, the thread, whether it dozes and what it skipped meanwhile, and what `statistics` says.
     """
 
     def __init__(  # noqa: PLR0913 - each is one neighbour, and most are left as they are
@@ -131,6 +105,9 @@ class Mirror:
         self._executions = 0
         self._error = ""
         self._is_closed = False
+        self._is_crowded = False  # more came than there was room for, since the last execution
+        self._dozes = False
+        self._skipped = 0
 
     async def __aenter__(self) -> Self:
         return self.open()
@@ -151,6 +128,7 @@ class Mirror:
         """
         self._is_closed = True
         self._disarm()
+        self._wake()
         self._drop(self._waiting.clear())
         if self._thread is None:
             return
@@ -171,10 +149,14 @@ class Mirror:
         """Perhaps ask the shadow too, when `call` is answered well; return at once."""
         if call.error is not None or (self._ratio < 1.0 and self._draw() >= self._ratio):
             return
+        if self._dozes:
+            self._skipped += 1
+            return
         if self._is_closed:
             self._drop(1)
             return
         if dropped := self._waiting.push(call):
+            self._is_crowded = True
             self._drop(dropped)
         if self._timer is None:
             self._arm(self._policy.gather_s)
@@ -228,6 +210,18 @@ class Mirror:
         if waiting.unweighed:
             self._arm(delay_s)
 
+    def _doze(self, within_s: float) -> None:
+        """Hold nothing for a while: others would take its place before the rest is over."""
+        self._dozes = True
+        self._disarm()
+        self._drop(self._waiting.clear())
+        self._timer = self._loop.call_later(within_s, self._wake)
+
+    def _wake(self) -> None:
+        self._dozes, self._timer = False, None
+        skipped, self._skipped = self._skipped, 0
+        self._drop(skipped)
+
     def _start(self, calls: list[Call]) -> None:
         if self._thread is None:
             # daemon: a shadow that hangs in native code must not keep the process alive
@@ -267,6 +261,9 @@ class Mirror:
         policy = self._policy
         rest_s = max(_rest_s(took_s, policy.duty_ratio), _rest_s(held_s, policy.held_ratio))
         self._rests_until = ended + rest_s
+        crowded, self._is_crowded = self._is_crowded, False
+        if crowded and rest_s > policy.gather_s and not self._is_closed:
+            self._doze(rest_s - policy.gather_s)
         self._executions += 1
         if len(self._waiting) and self._timer is None and not self._is_closed:
             self._arm(policy.gather_s)

@@ -18,7 +18,8 @@ import pytest
 from gateway.core.documents import Shadow
 from gateway.errors import ClientGone, Overloaded
 from gateway.route.asking import Disagreement, Execute
-from gateway.route.mirror import Mirror, Outcome, Policy, Statistics
+from gateway.route.mirror import Mirror, Policy
+from gateway.route.tally import Outcome, Statistics
 from gateway.types import Arm, Call, Outputs, Version
 from tests.clock import Stuck, play
 from tests.fakes import POISON, TWICE, FakeModel, Poisoned, a_call
@@ -482,11 +483,64 @@ def test_an_execution_that_hangs_or_fails_ends_in_the_counts_too() -> None:
             one.offer(told(1))
             await gate.until_entered()
             assert hanging.executing == 1
+        (thread,) = threads()
         gate.let_go.set()
+        thread.join(PATIENCE_S)
         return failing, hanging
 
     for heard in run(scene):
         assert (heard.ran, heard.executing) == ([None], 0)
+
+
+def test_a_mirror_that_had_more_than_it_could_hold_dozes_away_its_rest() -> None:
+    now = iter(range(100_000))
+
+    async def scene() -> tuple[list[int], Counter[str]]:
+        heard, sizes = Heard(), []
+        policy = Policy(gather_s=0.0, max_waiting=2, duty_ratio=1e-6, held_ratio=1e-6)
+        async with mirror(heard, policy=policy, clock=lambda: float(next(now))) as one:
+            for row in range(5):
+                one.offer(told(row))  # three more than there is room for
+            await heard.until_counted(5)
+            for row in range(4):
+                one.offer(told(row))
+                sizes.append(one.statistics().waiting)
+        return sizes, heard.outcomes
+
+    sizes, outcomes = run(scene)
+    assert sizes == [0, 0, 0, 0]
+    assert outcomes == {"agreed": 2, "dropped": 3 + 4}
+
+
+def test_a_mirror_that_could_hold_all_holds_on_while_it_rests() -> None:
+    now = iter(range(100_000))
+
+    async def scene() -> int:
+        heard = Heard()
+        policy = Policy(gather_s=0.0, max_waiting=2, duty_ratio=1e-6, held_ratio=1e-6)
+        async with mirror(heard, policy=policy, clock=lambda: float(next(now))) as one:
+            one.offer(told(1))
+            await heard.until_counted(1)
+            one.offer(told(2))
+            return one.statistics().waiting
+
+    assert run(scene) == 1
+
+
+def test_a_mirror_that_dozed_wakes_and_asks_again() -> None:
+    async def scene() -> Counter[str]:
+        heard = Heard()
+        policy = Policy(gather_s=0.0, max_waiting=2, duty_ratio=0.5, held_ratio=0.5)
+        async with mirror(heard, policy=policy) as one:
+            for row in range(5):
+                one.offer(told(row))
+            await heard.until(lambda: heard.outcomes["agreed"] == 2)
+            while heard.outcomes["agreed"] == 2:
+                one.offer(told(1))
+                await asyncio.sleep(0)
+        return heard.outcomes
+
+    assert run(scene)["agreed"] > 2
 
 
 def test_a_shadow_that_fails_for_ever_is_counted_and_never_felt() -> None:
