@@ -14,7 +14,6 @@ named any more belongs to an arm that has left, which is closed and then final.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from gateway.app.opened import Opened
 from gateway.batch.batcher import Batcher
@@ -28,7 +27,7 @@ from gateway.observe.record import Record
 from gateway.route.mirror import Mirror
 from gateway.types import Arm, Version
 
-OpenMirror = Callable[[Document, Shadow, Opened, Record, Callable[[], bool]], Mirror]
+OpenMirror = Callable[[Document, Shadow, Opened, Record], Mirror]
 Held = Mapping[str, Opened | str]  # one model's versions: held, or the reason why not
 
 
@@ -48,7 +47,7 @@ class Leaving:
 @dataclass(slots=True, eq=False)
 class _Row:
     """What a telemetry row counts: a variant or a shadow of a revision; `opened` is None where
-    its version is not held. `watched` are the batchers that a mirror gives way to.
+    its version is not held.
     """
 
     record: Record
@@ -57,7 +56,6 @@ class _Row:
     arm: Arm | None = None
     pinned: Arm | None = None
     mirror: Mirror | None = None
-    watched: list[Batcher] = field(default_factory=list)
 
     def leave(self, number: int, is_final: bool = True) -> Leaving:
         return Leaving(number, is_final, self.opened, self.batcher, self.mirror)
@@ -167,27 +165,22 @@ class Arms:
         part.route = (
             None if isinstance(only, Arm) else Route(model, document.revision, split, tuple(arms))
         )
-        self._shadow(part, document, stands, [one for one in arms if isinstance(one, Arm)])
+        self._shadow(part, document, stands)
 
-    def _shadow(
-        self, part: _Part, document: Document, heard: Arm | None, arms: Sequence[Arm]
-    ) -> None:
+    def _shadow(self, part: _Part, document: Document, heard: Arm | None) -> None:
         """Add a document's shadows, which hear of what one arm is asked by the split.
 
         Of more than one, nobody could say whose answers they were compared with.
         """
-        watched = [part.batchers[arm] for arm in arms]
         mirrors = tuple(
             mirror
             for shadow in document.shadows
-            if (mirror := self._mirror(part, document, shadow, watched)) is not None
+            if (mirror := self._mirror(part, document, shadow)) is not None
         )
         if mirrors and heard is not None:
             part.mirrors = {heard: mirrors}
 
-    def _mirror(
-        self, part: _Part, document: Document, shadow: Shadow, watched: Sequence[Batcher]
-    ) -> Mirror | None:
+    def _mirror(self, part: _Part, document: Document, shadow: Shadow) -> Mirror | None:
         """Return who asks a shadow; None where its version is not held, or nothing counts it."""
         held, number = part.held.get(shadow.version), part.entry.rows.get(shadow.name)
         if number is None:
@@ -196,14 +189,12 @@ class Arms:
         if row is None:
             row = self._rows[number] = _Row(self._record_of(number))
         opened = held if isinstance(held, Opened) else None
-        row.watched[:] = watched
         if row.opened is not opened:
             if row.opened is not None:
                 self._left.append(row.leave(number, is_final=False))
             row.opened, row.mirror = opened, None
             if opened is not None:
-                is_spare = partial(_are_idle, row.watched)
-                row.mirror = self._open_mirror(document, shadow, opened, row.record, is_spare)
+                row.mirror = self._open_mirror(document, shadow, opened, row.record)
         return row.mirror
 
     def _row(self, part: _Part, variant: Variant) -> _Row:
@@ -269,11 +260,6 @@ def _standing(document: Document, arms: Sequence[Arm | Absent]) -> Arm | None:
     )
     able = (one for one in ranked if one[0].weight_bp or one[0].name == document.fallback)
     return next((arm for _, arm in able if isinstance(arm, Arm)), None)
-
-
-def _are_idle(batchers: Sequence[Batcher]) -> bool:
-    """Say whether nothing waits or runs: what a shadow takes then is taken from nobody."""
-    return all(batcher.is_idle() for batcher in batchers)
 
 
 def _plan(parts: Mapping[str, _Part]) -> Plan:

@@ -7,8 +7,11 @@ Life   pure but for what it opens.
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import not_
 
 from gateway.app.opened import Opened
+from gateway.batch.batcher import Busy
 from gateway.control.messages import Disagreed
 from gateway.core.documents import Document, Shadow
 from gateway.execute.executors import yield_to_the_loop
@@ -19,13 +22,17 @@ from gateway.route.mirror import Mirror, Policy
 
 def open_mirror(
     on_worst: Callable[[Disagreed], None],
+    busy: Busy,
     document: Document,
     shadow: Shadow,
     opened: Opened,
     record: Record,
-    is_spare: Callable[[], bool],
 ) -> Mirror:
-    """Return a mirror that is open; `on_worst` hears of the worst disagreements."""
+    """Return a mirror that is open; `on_worst` hears of the worst disagreements.
+
+    Nothing is to spare while anybody is `busy`: what a shadow took then would be a caller's,
+    whatever version, arm or revision that one asked for.
+    """
 
     def tell(worst: Disagreement) -> None:
         distance = worst.distance if math.isfinite(worst.distance) else None
@@ -50,7 +57,7 @@ def open_mirror(
         record,
         tell,
         Policy(),
-        is_spare,
+        partial(not_, busy),
         begin=yield_to_the_loop,
     )
     return mirror.open()

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
-from gateway.batch.batcher import Batcher, Finish, Run
+from gateway.batch.batcher import Batcher, Busy, Finish, Run
 from gateway.config import Config
 from gateway.core.batching import Policy
 from gateway.errors import Draining
@@ -123,9 +123,12 @@ def _unloaded() -> Draining:
 
 
 async def open_version(
-    loaded: Loaded, config: Config, record: Record, on_move: Callable[[], None]
+    loaded: Loaded, config: Config, record: Record, on_move: Callable[[], None], busy: Busy
 ) -> Opened:
-    """Make a version's executor and batcher; `on_move` hears that it leaves the loop."""
+    """Make a version's executor and batcher; `on_move` hears that it leaves the loop.
+
+    `busy` is that of all versions of a replica.
+    """
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
     policy, instances = _policy(loaded, config), declared.execution.instances
@@ -133,7 +136,8 @@ async def open_version(
     threads = await stack.enter_async_context(Threads(execute, instances))
     if not placement.is_inline:
         policy = replace(policy, max_running=instances)
-        return Opened(version, partial(_batcher, threads.run, policy), record, stack, execute)
+        make = partial(_batcher, threads.run, policy, busy)
+        return Opened(version, make, record, stack, execute)
 
     def leave_loop() -> None:
         name = f"{version.model} version {version.version}"
@@ -144,12 +148,13 @@ async def open_version(
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    opened = Opened(version, partial(_batcher, inline.run, policy), record, stack, execute)
+    make = partial(_batcher, inline.run, policy, busy)
+    opened = Opened(version, make, record, stack, execute)
     return opened
 
 
-def _batcher(run: Run, policy: Policy, record: Record) -> Batcher:
-    return Batcher(run, policy, record)
+def _batcher(run: Run, policy: Policy, busy: Busy, record: Record) -> Batcher:
+    return Batcher(run, policy, record, busy=busy)
 
 
 def _policy(loaded: Loaded, config: Config) -> Policy:

@@ -24,6 +24,7 @@ from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
 from gateway.app.returning import EVERY_S, Returning
+from gateway.batch.batcher import Busy
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.control.messages import Assigned, Disagreed, Entry, Table
@@ -118,17 +119,20 @@ async def open_rooms(
     routes = routes_of(config)
     loader = Loader()
     returning = Returning(loader.run, returns_every_s)
+    busy: Busy = set()
 
     async def open_one(assigned: Assigned) -> Opened:
         with returning.loading():
             loaded = await loader.run(partial(load, assigned.proof))
-        return await open_version(loaded, config, Record(memory.row(assigned.row)), record.moved)
+        row = Record(memory.row(assigned.row))
+        return await open_version(loaded, config, row, record.moved, busy)
 
     def retired(rows: tuple[int, ...]) -> None:
         returning.changed()
         on_retired(rows)
 
-    arms = Arms(lambda row: Record(memory.row(row)), record, partial(open_mirror, on_worst))
+    mirror = partial(open_mirror, on_worst, busy)
+    arms = Arms(lambda row: Record(memory.row(row)), record, mirror)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(returning)
         if exposures is not None:

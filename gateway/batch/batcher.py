@@ -18,6 +18,9 @@ all else.
 
 One alarm per batcher stands at the earliest deadline of all that waits or runs, so a
 hung executor hangs nobody.
+
+Batchers share a set, in which each is as long as it has anything waiting or running: who
+wants only what is to spare looks whether it is empty.
 """
 
 import asyncio
@@ -36,7 +39,9 @@ from gateway.core.stacking import split
 from gateway.errors import DeadlineExceeded, Draining
 from gateway.types import Call
 
-__all__ = ["Batcher", "Finish", "Run", "Statistics"]
+__all__ = ["Batcher", "Busy", "Finish", "Run", "Statistics"]
+
+Busy = set[object]  # the batchers of a replica that have something waiting or running
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,12 @@ class Batcher:
         policy: Policy,
         record: Recording,
         clock: Callable[[], float] = time.monotonic,
+        busy: Busy | None = None,
     ) -> None:
         """`run(calls, finish)` starts an execution and calls finish once, at once or
         later, with the outputs of all rows in order or with an exception.
         """
+        self._busy: Busy = set() if busy is None else busy
         self._run = run
         self._policy = policy
         self._clock = clock
@@ -122,6 +129,7 @@ class Batcher:
         self._arrived.append(call)
         if not self._is_awake:
             self._is_awake = True
+            self._busy.add(self)
             self._loop.call_soon(self._pump)
 
     def move(self, run: Run, policy: Policy) -> None:
@@ -131,10 +139,6 @@ class Batcher:
         """
         self._run, self._policy = run, policy
         self._wake()
-
-    def is_idle(self) -> bool:
-        """Say whether nothing waits and nothing runs."""
-        return not self._waiting_rows and not self._running.batches
 
     def statistics(self) -> Statistics:
         return Statistics(self._waiting_rows, len(self._running.batches))
@@ -153,7 +157,14 @@ class Batcher:
     def _wake(self) -> None:
         if not self._is_awake:
             self._is_awake = True
+            self._busy.add(self)
             self._loop.call_soon(self._pump)
+
+    def _rest(self) -> None:
+        """Be busy no more, if there is nothing left to do."""
+        running = self._running
+        if not (self._waiting_rows or running.batches or running.halves):
+            self._busy.discard(self)
 
     def _pump(self) -> None:
         """Start what the policy allows, at most one execution per free executor."""
@@ -168,8 +179,11 @@ class Batcher:
             self._expire([call for call in calls if call.deadline <= now])
             if live := [call for call in calls if not call.done]:
                 self._running.start(self._run, live, now)
+            else:
+                self._rest()
         else:
             self._start_queued(now)
+            self._rest()
         if self._is_closing and not self._drained.done() and not self._is_needed():
             self._drained.set_result(None)
 
@@ -225,8 +239,11 @@ class Batcher:
 
     def _follow(self) -> None:
         """After an execution: go on with what waits."""
-        if self._waiting_rows or self._running.halves or self._is_closing:
+        running = self._running
+        if self._waiting_rows or running.halves or self._is_closing:
             self._wake()
+        elif not running.batches:
+            self._busy.discard(self)
 
     def _expire(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -246,11 +263,14 @@ class Batcher:
         self._alarm.set(min([self._backlog.earliest(), *running]))
         if self._is_closing:
             self._wake()
+        else:
+            self._rest()
 
     def _abandon(self) -> None:
         left = [*self._arrived, *self._backlog.empty(), *self._running.abandon()]
         self._arrived = []
         self._waiting_rows = 0
+        self._busy.discard(self)
         self._alarm.cancel()
         for call in left:
             call.fail(Draining("this server shut down before the call was answered"))

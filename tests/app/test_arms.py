@@ -21,7 +21,7 @@ from gateway.route.mirror import Policy as Calm
 from gateway.types import Arm, Version
 from tests.app.stage import a_record
 from tests.clock import play
-from tests.fakes import TWICE, FakeModel, a_call
+from tests.fakes import TWICE, FakeModel
 
 STABLE, CANARY = Variant("stable", "1", 9000), Variant("canary", "2", 1000)
 SPLIT = Document("m", 7, (STABLE, CANARY), fallback="stable")
@@ -62,7 +62,7 @@ class Planner:
         self.lost = a_record()
         self.records: dict[int, Record] = {}
         self.arms = Arms(self.record_of, self.lost, self.open_mirror)
-        self.mirrors: list[tuple[str, Opened, Record, Callable[[], bool]]] = []  # as opened
+        self.mirrors: list[tuple[str, Opened, Record]] = []  # as opened
         self.current = Plan()
         self.tallies: Mapping[Arm, Record] = {}
         self.left: tuple[Leaving, ...] = ()
@@ -78,10 +78,9 @@ class Planner:
         shadow: Shadow,
         opened: Opened,
         record: Record,
-        is_spare: Callable[[], bool],
     ) -> Mirror:
-        self.mirrors.append((shadow.name, opened, record, is_spare))
-        return Mirror(shadow, opened.version, opened.execute, record, unheard, Calm(), is_spare)
+        self.mirrors.append((shadow.name, opened, record))
+        return Mirror(shadow, opened.version, opened.execute, record, unheard, Calm(), bool)
 
     def plan(self, said: Entry, **others: Entry) -> Plan:
         """Plan for `m`, and for other models of which nothing is held."""
@@ -566,7 +565,7 @@ def test_a_shadow_hears_of_what_the_split_gives_to_the_usual_arm_and_of_nothing_
     def scene(planner: Planner) -> None:
         planner.held["3"] = three = opened("3")
         plan = planner.plan(entry(SHADOWED, SHADOW_ROWS))
-        ((name, of, record, _),) = planner.mirrors
+        ((name, of, record),) = planner.mirrors
         assert (name, of) == ("next", three)
         assert record is planner.records[13]
         assert set(plan.mirrors) == {planner.pair[0]}
@@ -618,22 +617,5 @@ def test_a_shadow_of_a_version_that_was_unloaded_leaves_and_its_row_goes_on() ->
         assert [(one.row, one.is_final, one.mirror) for one in planner.left] == [
             (13, False, mirror)
         ]
-
-    planned(scene)
-
-
-def test_a_shadow_gives_way_to_the_arms_of_the_present_plan() -> None:
-    def scene(planner: Planner) -> None:
-        planner.held["3"] = opened("3")
-        planner.plan(entry(SHADOWED, SHADOW_ROWS))
-        ((*_, is_spare),) = planner.mirrors
-        assert is_spare()
-        planner.held["2"] = anew = opened("2")
-        planner.plan(entry(SHADOWED, SHADOW_ROWS))
-        call = a_call(1.0)
-        anew.batcher.offer(call)
-        assert is_spare()  # the version's own batcher is nobody's arm
-        planner.current.batchers[planner.pair[1]].offer(call)
-        assert not is_spare()
 
     planned(scene)

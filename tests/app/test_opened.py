@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gateway.app.opened import Opened, open_version
-from gateway.batch.batcher import Batcher
+from gateway.batch.batcher import Batcher, Busy
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.core.batching import Policy
@@ -36,17 +36,18 @@ T = TypeVar("T")
 class Scene:
     """A version that is open, and its session, held by nobody but it."""
 
-    def __init__(self, opened: Opened, session: "weakref.ref[Session]") -> None:
+    def __init__(self, opened: Opened, session: "weakref.ref[Session]", busy: Busy) -> None:
         self.opened = opened
         self.session = session
+        self.busy = busy
         self.moves = 0
         self.answered = asyncio.Event()
 
-    def ask(self, index: int) -> Call:
+    def ask(self, index: int, batcher: Batcher | None = None) -> Call:
         """Ask for one row of the shelf; what is beyond its table breaks the model."""
         payload = np.array([index], dtype="<i8").tobytes()
         call = Call(Arm(self.opened.version), (payload,), 1, ((1,),), lambda _: self.answered.set())
-        self.opened.batcher.offer(call)
+        (batcher or self.opened.batcher).offer(call)
         return call
 
 
@@ -64,9 +65,12 @@ def played(
         moves: list[None] = []
         loaded = load(proof)
         session = weakref.ref(loaded.session)
-        opened = await open_version(loaded, configured, a_record(), lambda: moves.append(None))
+        busy: Busy = set()
+        opened = await open_version(
+            loaded, configured, a_record(), lambda: moves.append(None), busy
+        )
         del loaded
-        made = Scene(opened, session)
+        made = Scene(opened, session, busy)
         result = await scene(made)
         made.moves = len(moves)
         return result
@@ -83,6 +87,25 @@ def test_a_version_answers_where_it_was_placed(tmp_path: Path, executor: str) ->
         await asyncio.wait_for(scene.answered.wait(), 30.0)
         assert call.outputs is not None
         assert call.outputs.arrays[0][call.start] == 70
+        await scene.opened.close(5.0)
+
+    played(tmp_path, scene)
+
+
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+def test_a_version_is_busy_as_long_as_one_of_its_batchers_is(tmp_path: Path, executor: str) -> None:
+    write_shelf(tmp_path, settings=f'[execution]\nexecutor = "{executor}"\n')
+
+    async def scene(scene: Scene) -> None:
+        arm = scene.opened.open_arm(a_record())
+        assert not scene.busy
+        for batcher in (scene.opened.batcher, arm):
+            scene.answered.clear()
+            scene.ask(7, batcher)
+            assert scene.busy == {batcher}
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+            await turns()
+            assert not scene.busy
         await scene.opened.close(5.0)
 
     played(tmp_path, scene)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from gateway.batch.batcher import Batcher, Finish, Statistics
+from gateway.batch.batcher import Batcher, Busy, Finish, Statistics
 from gateway.core.batching import MAX_SHAPE_CLASSES, Policy
 from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.types import Call, Outputs
@@ -1049,3 +1049,115 @@ def test_a_hung_execution_that_nobody_waits_for_holds_no_drain() -> None:
         return now()
 
     assert play(scene) == 2.0
+
+
+# who is busy
+
+
+def busy_batcher(model: FakeModel, policy: Policy, busy: Busy) -> Batcher:
+    return Batcher(model.run, policy, a_record(), now, busy)
+
+
+@pytest.mark.parametrize("cost_s", [0.0, 1.0])
+def test_a_batcher_is_busy_from_an_offer_to_the_last_answer(cost_s: float) -> None:
+    async def scene() -> list[bool]:
+        busy: Busy = set()
+        client, seen = Client(), list[bool]()
+        async with busy_batcher(FakeModel(cost_s), Policy(max_rows=2), busy) as batcher:
+            seen.append(bool(busy))
+            for row in range(5):
+                batcher.offer(client.call(row))
+            seen.append(busy == {batcher})
+            while len(client.heard) < 5:
+                seen.append(busy == {batcher})
+                await asyncio.sleep(0.25)
+            seen.append(bool(busy))
+        return [seen[0], all(seen[1:-1]), seen[-1]]
+
+    assert play(scene) == [False, True, False]
+
+
+def test_each_of_several_batchers_is_busy_for_itself() -> None:
+    async def scene() -> list[int]:
+        busy: Busy = set()
+        slow, quick = FakeModel(2.0), FakeModel(1.0)
+        async with (
+            busy_batcher(slow, Policy(), busy) as one,
+            busy_batcher(quick, Policy(), busy) as other,
+        ):
+            counts = []
+            one.offer(a_call(1))
+            other.offer(a_call(2))
+            for _ in range(3):
+                counts.append(len(busy))
+                await asyncio.sleep(1.1)
+        return counts
+
+    assert play(scene) == [2, 1, 0]
+
+
+def test_who_waits_for_company_is_busy() -> None:
+    async def scene() -> list[int]:
+        busy: Busy = set()
+        async with busy_batcher(FakeModel(), Policy(max_wait_s=1.0), busy) as batcher:
+            batcher.offer(a_call(1))
+            await asyncio.sleep(0.5)
+            waits = len(busy)
+            await asyncio.sleep(1.0)
+            return [waits, len(busy)]
+
+    assert play(scene) == [1, 0]
+
+
+def test_nobody_is_busy_with_calls_that_expired_before_they_ran() -> None:
+    async def scene() -> list[int]:
+        busy: Busy = set()
+        policy = Policy(max_wait_s=FAR)
+        async with busy_batcher(FakeModel(), policy, busy) as batcher:
+            client = Client()
+            batcher.offer(client.call(1, deadline=-1.0))
+            await ticks(2)
+            at_once = len(busy)
+            waits = client.call(2, deadline=3 * FAR)
+            batcher.offer(waits)
+            await ticks(2)
+            before = len(busy)
+            waits.fail(ClientGone("connection closed"))
+            batcher.offer(client.call(3, deadline=1.0))
+            await asyncio.sleep(2.0)
+            assert client.answers()[0] is DeadlineExceeded
+            return [at_once, before, len(busy)]
+
+    assert play(scene) == [0, 1, 0]
+
+
+def test_a_batch_that_failed_keeps_its_batcher_busy_until_the_guilty_call_is_found() -> None:
+    async def scene() -> list[int]:
+        busy: Busy = set()
+        model, seen = FakeModel(cost_s=1.0), list[int]()
+        async with busy_batcher(model, Policy(), busy) as batcher:
+            for row in (1.0, POISON, 2.0, 3.0):
+                batcher.offer(a_call(row))
+            await asyncio.sleep(0.5)
+            for _ in range(6):
+                seen.append(len(busy))
+                await asyncio.sleep(1.0)
+        assert len(model.batches) == 5
+        return seen
+
+    assert play(scene) == [1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("cost_s", [0.0, 1.0, FAR])
+def test_who_was_moved_or_closed_is_busy_no_longer_than_it_has_calls(cost_s: float) -> None:
+    async def scene() -> tuple[int, int]:
+        busy: Busy = set()
+        async with busy_batcher(FakeModel(), Policy(drain_s=5.0), busy) as batcher:
+            batcher.move(FakeModel(cost_s).run, Policy(drain_s=5.0))
+            await ticks(2)
+            idle = len(busy)
+            batcher.offer(a_call(1))
+            await ticks(2)
+        return idle, len(busy)
+
+    assert play(scene) == (0, 0)
