@@ -3,7 +3,8 @@
 Job    one decision a call: rules, then the unit's bucket, then the weights.
 Life   a split is made of a document once; `choose` is a pure function of it.
 Never  rolls dice: whoever has no unit brings a draw. Never depends on how many models or
-       variants there are: a decision is one hash and one bisection.
+       variants there are: a decision is one hash and one bisection. Never looks through the
+       headers twice, however many rules ask for some.
 
     explicit version, operator's pin      bypass all of this; see flow.py
     rules, in order                       the first whose conditions hold
@@ -22,7 +23,7 @@ number. The buckets belong to variants by core/ranges.py.
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,7 @@ from gateway.core.ranges import BUCKETS, apportion
 
 Reason = Literal["rule", "sticky", "weight"]
 Pairs = Sequence[tuple[bytes, bytes]]  # headers, names in lower case
+Asked = Mapping[bytes, bytes]  # of the headers, those that rules ask for
 Parameters = Mapping[str, object]  # V2's, of the whole request
 Draw = Callable[[], int]  # 32 random bits
 Keyed = hashlib.blake2b  # what has heard its key, and nothing else yet
@@ -66,13 +68,15 @@ class Split:
     """A document made ready to decide. Variants are numbers: places in the document.
 
     `only` is the variant that gets everything, where no call can get another one; None:
-    it has to be decided. `reads_parameters`: the decision needs the body.
+    it has to be decided. `reads_parameters`: the decision needs the body. `_asked` are the
+    headers that rules ask for and, where there are any, the unit's.
     """
 
     variants: tuple[str, ...]
     only: int | None
     reads_parameters: bool
     _rules: tuple[_Rule, ...]
+    _asked: frozenset[bytes]
     _where: str
     _name: bytes
     _keyed: Keyed | None  # None: not sticky
@@ -84,10 +88,13 @@ class Split:
     ) -> tuple[int, Reason]:
         """Return the variant that answers, and why it does."""
         keyed = self._keyed
-        unit = None if keyed is None else self.unit(headers, parameters)
-        for rule in self._rules:
-            if _holds(rule, headers, parameters, unit, draw):
-                return rule.variant, "rule"
+        if self._rules:
+            asked, unit = self._read(headers, parameters)
+            for rule in self._rules:
+                if _holds(rule, asked, parameters, unit, draw):
+                    return rule.variant, "rule"
+        else:
+            unit = None if keyed is None else self.unit(headers, parameters)
         if unit is None or keyed is None:
             return self._owners[bisect_right(self._stops, draw())], "weight"
         return self._owners[bisect_right(self._stops, bucket(keyed, unit))], "sticky"
@@ -108,6 +115,15 @@ class Split:
         value = None if parameters is None else parameters.get(self._name.decode())
         return None if value is None else _bytes(value) or None
 
+    def _read(self, headers: Pairs, parameters: Parameters | None) -> tuple[Asked, bytes | None]:
+        """Return what rules ask for, and the unit."""
+        asked = _joined(headers, self._asked) if self._asked else {}
+        if self._keyed is None:
+            return asked, None
+        if self._where == "header" and self._asked:
+            return asked, asked.get(self._name)
+        return asked, self.unit(headers, parameters)
+
     def hashed(self, headers: Pairs, parameters: Parameters | None) -> int | None:
         """Return the hash of a unit, which tells nobody who it is; None where there is none."""
         unit = None if self._keyed is None else self.unit(headers, parameters)
@@ -127,6 +143,7 @@ def split_of(document: Document) -> Split:
         only,
         only is None and _reads_parameters(document),
         _made(document, places),
+        _asked(document),
         sticky.where if sticky else "",
         sticky.name.encode() if sticky else b"",
         None if sticky is None else keyed_by(sticky.salt.encode()),
@@ -164,6 +181,16 @@ def header(pairs: Pairs, name: bytes) -> bytes | None:
     return found or None
 
 
+def _joined(pairs: Pairs, names: Collection[bytes]) -> Asked:
+    """Return the values of these headers, each as `header` returns it."""
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in names and value:
+            before = found.get(name)
+            found[name] = value if before is None else before + b", " + value
+    return found
+
+
 def _made(document: Document, places: Mapping[str, int]) -> tuple[_Rule, ...]:
     salt = document.sticky.salt.encode() if document.sticky else b""
     asked: Counter[bytes] = Counter()
@@ -196,30 +223,43 @@ def _kin(rule: Rule) -> bytes:
     return "\0".join(f"{one.where}:{one.name}\0{one.equals}" for one in said).encode()
 
 
-def _reads_parameters(document: Document) -> bool:
+def _matches(document: Document) -> list[Matches]:
     conditions = [one for rule in document.rules for one in rule.conditions]
-    asked = [one.where for one in conditions if isinstance(one, Matches)]
+    return [one for one in conditions if isinstance(one, Matches)]
+
+
+def _asked(document: Document) -> frozenset[bytes]:
+    """Return the headers that rules ask for and, where there are any, the unit's."""
+    asked = {one.name.encode() for one in _matches(document) if one.where == "header"}
+    sticky = document.sticky
+    if asked and sticky is not None and sticky.where == "header":
+        asked.add(sticky.name.encode())
+    return frozenset(asked)
+
+
+def _reads_parameters(document: Document) -> bool:
+    asked = [one.where for one in _matches(document)]
     if document.sticky is not None:
         asked.append(document.sticky.where)
     return "parameter" in asked
 
 
 def _holds(
-    rule: _Rule, headers: Pairs, parameters: Parameters | None, unit: bytes | None, draw: Draw
+    rule: _Rule, asked: Asked, parameters: Parameters | None, unit: bytes | None, draw: Draw
 ) -> bool:
     for one in rule.conditions:
         if isinstance(one, _Drawn):
             holds = (draw() if unit is None else bucket(one.keyed, unit)) < one.stop
         else:
-            holds = _is_said(one, headers, parameters)
+            holds = _is_said(one, asked, parameters)
         if holds is not rule.needs_all:
             return holds  # of all, one that does not hold; of any, one that does
     return rule.needs_all
 
 
-def _is_said(said: _Said, headers: Pairs, parameters: Parameters | None) -> bool:
+def _is_said(said: _Said, asked: Asked, parameters: Parameters | None) -> bool:
     if said.header:
-        return header(headers, said.header) == said.equals
+        return asked.get(said.header) == said.equals
     value = None if parameters is None else parameters.get(said.parameter)
     return value is not None and _bytes(value) == said.equals
 

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import overload
 
 import pytest
 from hypothesis import given
@@ -469,3 +470,59 @@ def test_a_bucket_belongs_to_whom_the_pieces_give_it(document: Document, at: int
     )
     owner = pieces[bisect_right([piece.stop for piece in pieces], at)].variant
     assert chosen(document, draw=constant(at)) == (owner, "weight")
+
+
+class Counted(Sequence[tuple[bytes, bytes]]):
+    """Headers that know how often somebody looked at one of them."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.looks = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[bytes, bytes]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Pairs: ...
+    def __getitem__(self, at: int | slice) -> tuple[bytes, bytes] | Pairs:
+        return self.pairs[at]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        for pair in self.pairs:
+            self.looks += 1
+            yield pair
+
+
+@pytest.mark.parametrize("sticky", [None, BY_USER, Sticky("parameter", "user", "spring")])
+@pytest.mark.parametrize("rules", [0, 1, 100])
+def test_headers_are_looked_through_once_however_many_rules_ask_for_them(
+    rules: int, sticky: Sticky | None
+) -> None:
+    asked = [a_rule("b", Matches("header", f"x-{at}", "1"), Share(1)) for at in range(rules)]
+    split = split_of(a_document(9000, 1000, rules=tuple(asked), sticky=sticky))
+    headers = Counted([(b"accept", b"*/*"), (b"x-0", b"2"), (b"x-user", b"u"), (b"x-99", b"2")])
+    split.choose(headers, {"user": "u"}, constant(0))
+    assert headers.looks <= len(headers)
+
+
+def test_rules_and_the_unit_may_ask_for_the_same_header() -> None:
+    rule = a_rule("b", Matches("header", "x-user", "ann, bob"))
+    split = split_of(a_document(10_000, 0, rules=(rule,), sticky=BY_USER))
+    twice = [(b"x-user", b"ann"), (b"x-user", b""), (b"x-user", b"bob")]
+    assert split.choose(twice, None, unasked) == (1, "rule")
+    assert split.choose([(b"x-user", b"ann")], None, unasked) == (0, "sticky")
+    assert split.choose([(b"x-user", b"")], None, constant(0)) == (0, "weight")
+
+
+@given(documents())
+def test_a_rule_makes_no_unit_another(document: Document) -> None:
+    """Whoever it does not take has the bucket that it had."""
+    never = Rule(document.variants[0].name, (Matches("header", "x-never", "1"),), needs_all=True)
+    if document.sticky is None or document.sticky.where != "header":
+        document = replace(document, sticky=BY_USER)
+    assert document.sticky is not None
+    pairs = [(b"accept", b"*/*"), (document.sticky.name.encode(), b"ann")]
+    before = split_of(replace(document, rules=())).choose(pairs, None, unasked)
+    assert split_of(replace(document, rules=(never,))).choose(pairs, None, unasked) == before
