@@ -129,10 +129,10 @@ class Inventory:
         """Take out what killed; say whether it was news."""
         return self._changes.condemn(digest, Quarantined(reason))
 
-    async def adopt(self, *documents: Document) -> None:
+    async def adopt(self, *documents: Document, is_back: bool = False) -> None:
         """Share calls by these documents; return when every replica does. Cancel: safe."""
         for one in documents:
-            self._register.adopt(one)
+            self._register.adopt(one, is_back)
         await self._changes.publish()
 
     def known(self, model: str) -> Mapping[str, Known]:

@@ -125,10 +125,10 @@ class Register:
         """Have a model looked at again, though nothing here has changed."""
         self._stale.add(model)
 
-    def adopt(self, document: Document) -> None:
-        """Have a model's calls shared by `document`, unless a later one is known."""
+    def adopt(self, document: Document, is_back: bool = False) -> None:
+        """Have a model's calls shared by `document`, unless a later one is known and meant."""
         known = self._documents.get(document.model)
-        if known is None or known.revision < document.revision:
+        if known is None or is_back or known.revision < document.revision:
             self._documents[document.model] = document
             self._stale.add(document.model)
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Self
+from typing import Protocol, Self
 
 from gateway.core.documents import Document
 from gateway.core.lifecycle import Cause, Unavailable, Unloading, is_ready
@@ -25,9 +25,20 @@ _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0  # after the store could not be asked
 
 
+class Others(Protocol):
+    """Who follows what others write."""
+
+    def hear(self, model: str) -> None:
+        """Hear that somebody else has seen a model first."""
+
+    def is_awaited(self, model: str) -> bool:
+        """Say whether nothing is to be written about a model for now."""
+        ...
+
+
 class Sights:
     """Mutable state: the versions that each model's documents have ever named (`_named`), and
-    the models whose document could not be written (`_unwritten`).
+    the models whose document was not, or not to be written (`_unwritten`).
     """
 
     def __init__(
@@ -41,10 +52,10 @@ class Sights:
         self._unwritten: set[str] = set()
         self._again = asyncio.Event()
 
-    def introduce(self, adopting: Adopting, on_other: Callable[[str], None]) -> None:
-        """Say who publishes, and who hears of a model that somebody else has seen first."""
+    def introduce(self, adopting: Adopting, others: Others) -> None:
+        """Say who publishes, and who follows what others write."""
         self._adopting = adopting
-        self._on_other = on_other
+        self._others = others
 
     async def __aenter__(self) -> Self:
         self._retrying = asyncio.create_task(self._keep_trying())
@@ -57,11 +68,14 @@ class Sights:
     async def see(self, register: Register) -> None:
         """Write what is to be written for what is about to be published."""
         for model in sorted({*register.stale(), *self._unwritten}):
+            if self._others.is_awaited(model):
+                self._unwritten.add(model)
+                continue
             self._unwritten.discard(model)
             try:
                 await self._see(model, register)
             except RevisionConflict:  # we are told what the other one wrote
-                self._on_other(model)
+                self._others.hear(model)
             except GatewayError as error:
                 _log.error("the document of %r cannot be written: %s", model, error)
                 register.waive(model)

@@ -157,6 +157,7 @@ class Supervisor:
         inventory, fleet = self._inventory, self._fleet
         await self._traffic.start()
         await inventory.start()
+        await self._traffic.settle()
         if self._config.repository.control != "explicit" and not inventory.assigned():
             raise RepositoryError(
                 _reasons(inventory) or [(str(self._config.models), "holds no model")]

@@ -1,6 +1,6 @@
 """Traffic: routing documents, from a proposal to every replica.
 
-Job    judge, prepare and commit each change of a document; follow those that others make.
+Job    judge, prepare and commit each change of a document.
 Life   `async with`; `start` puts in force what is stored; leaving ends what is under way.
 Never  answers a change that is not kept; gives up half-way because a caller left.
 
@@ -20,10 +20,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol, Self
+from typing import Self
 
 from gateway.core.documents import Document
-from gateway.core.lifecycle import is_quarantined, is_ready
 from gateway.core.pinning import first
 from gateway.core.proposals import read_proposal
 from gateway.core.ranges import apportion
@@ -33,12 +32,15 @@ from gateway.errors import (
     GatewayError,
     InvalidDocument,
     NotReady,
+    RevisionConflict,
     UnknownModel,
 )
-from gateway.supervise.commits import Adopting, Commits
+from gateway.supervise.commits import Commits
 from gateway.supervise.documents.audit import Action, Entry
 from gateway.supervise.documents.store import Unreachable
-from gateway.supervise.register import Known
+from gateway.supervise.following import Following, Inventory
+from gateway.supervise.preparing import Preparing
+from gateway.supervise.register import Known, Register
 from gateway.supervise.sights import Sights, stock_of
 from gateway.types import Signature
 
@@ -46,51 +48,39 @@ _log = logging.getLogger(__name__)
 _MOST_TOLD = 3  # of the faults, in the one sentence
 
 
-class Inventory(Adopting, Protocol):
-    """Who knows versions, and has documents put in force."""
-
-    def known(self, model: str) -> Mapping[str, Known]:
-        """Return a model's versions."""
-
-    def document(self, model: str) -> Document | None:
-        """Return by what a model's calls are shared."""
-
-    async def load(self, model: str, version: str) -> None:
-        """Have every replica load a version. Raises: a GatewayError."""
-
-
 class Traffic:
-    """Every change is whole or has not happened.
-
-    Mutable state: what is kept and cannot be put in force here (`behind`): the revision and
-    why, by model.
-    """
+    """Every change is whole or has not happened."""
 
     def __init__(self, commits: Commits, sights: Sights, now: Callable[[], str]) -> None:
         """`now` gives the time of day, as documents carry it."""
         self._commits = commits
         self._sights = sights
         self._now = now
-        self.see = sights.see
-        self.behind: dict[str, tuple[int, str]] = {}
+        self._preparing = Preparing()
+        self._following = Following(commits, self._preparing)
+        self.behind = self._following.behind
+        self.hear = self._following.hear
 
     def introduce(self, inventory: Inventory, lacking: Callable[[], Mapping[str, str]]) -> None:
         """Say who knows versions, and which digests some replica lacks, before anything starts."""
         self._inventory = inventory
-        self._lacking = lacking
+        self._preparing.introduce(inventory, lacking)
+        self._following.introduce(inventory)
         self._commits.introduce(inventory)
-        self._sights.introduce(inventory, self.hear)
+        self._sights.introduce(inventory, self._following)
 
     async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
+        await self._following.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._following.__aexit__()
         await self._tasks.__aexit__(None, None, None)
 
     async def start(self) -> None:
-        """Put in force what is stored, before anything is served.
+        """Know what is stored, before any version is loaded: what it names is.
 
         Where no document is known and the store cannot be asked, models have none until it
         can. Raises: NotReady, where what is stored cannot be read.
@@ -101,7 +91,19 @@ class Traffic:
             _log.error("no model is ready before its routing document is known: %s", error)
             return
         await self._commits.complete(documents)
+        self._following.expect(documents)
         await self._inventory.adopt(*documents)
+
+    async def settle(self) -> None:
+        """Go back where what is stored cannot be answered by, after versions are loaded and
+        before anything is served.
+        """
+        await self._following.settle()
+
+    async def see(self, register: Register) -> None:
+        """Write what is to be written for what is about to be published."""
+        self._following.look(register)
+        await self._sights.see(register)
 
     def document(self, model: str) -> Document:
         """Return what is in force. Raises: UnknownModel; NotReady where there is nothing."""
@@ -109,7 +111,9 @@ class Traffic:
             raise UnknownModel(f"Request for unknown model: '{model}' is not found")
         document = self._inventory.document(model)
         if document is None:
-            raise NotReady(f"model '{model}' has no routing document yet")
+            why = self._following.trouble(model)
+            what = f"model '{model}' has no routing document"
+            raise NotReady(f"{what} yet" if why is None else f"{what} here: {why}")
         return document
 
     async def revisions(self, model: str) -> tuple[Document, ...]:
@@ -123,11 +127,8 @@ class Traffic:
 
     def trouble(self, model: str | None = None) -> str | None:
         """Say why what is in force, of a model or at all, may be old; None where it is not."""
-        told = [self._commits.store.trouble()]
-        if model in self.behind:
-            revision, why = self.behind[model]
-            told.append(f"revision {revision} stays out: {why}")
-        return "; ".join(filter(None, told)) or None
+        behind = None if model is None else self._following.trouble(model)
+        return "; ".join(filter(None, (self._commits.store.trouble(), behind))) or None
 
     async def put(self, current: Document, raw: object, who: str) -> Document:
         """Have `raw` take the place of `current`; return it as it is in force.
@@ -169,17 +170,14 @@ class Traffic:
             raise _invalid((("$.revision", what + ", ".join(gone)),))
         return await self._change(replace(old, reason=reason), current, who, "rollback")
 
-    def hear(self, model: str) -> None:
-        """Hear that somebody else has changed a model's document."""
-        self._tasks.create_task(self._follow(model))
-
     async def _change(
         self, proposal: Document, current: Document, who: str, action: Action
     ) -> Document:
-        document = replace(
-            proposal, revision=current.revision + 1, changed_by=who, changed_at=self._now()
-        )
-        await self._prepare(document, current)
+        newest = current.revision
+        if not self._commits.store.is_shared:  # what stays out is nobody's but ours
+            newest = max(newest, self.behind.get(current.model, (0, ""))[0])
+        document = replace(proposal, revision=newest + 1, changed_by=who, changed_at=self._now())
+        await self._preparing.prepare(document, current)
         refused = await asyncio.shield(self._tasks.create_task(self._commit(document, action)))
         if refused is not None:
             raise refused
@@ -189,54 +187,14 @@ class Traffic:
         """Commit whole, whoever waits for it; return why it was refused, if it was."""
         try:
             await self._commits.commit(document, action)
+        except RevisionConflict as error:
+            behind = self._following.trouble(document.model)
+            what = f"{error}; this host is behind: {behind}"
+            return error if behind is None else RevisionConflict(what, error.current)
         except GatewayError as error:  # raised here it would end everybody's tasks
             return error
-        self.behind.pop(document.model, None)
+        self._following.forgive(document.model)
         return None
-
-    async def _prepare(self, document: Document, current: Document | None) -> None:
-        """Have every replica hold what is to get calls. Raises: a GatewayError.
-
-        What gets none, and stood there before, need not be there: so a canary that broke can
-        be turned off.
-        """
-        before = () if current is None else current.versions()
-        needed = _needed(document)
-        for version in document.versions():
-            if version in needed or version not in before:
-                await self._ready(document.model, version)
-
-    async def _ready(self, model: str, version: str) -> None:
-        known = self._inventory.known(model).get(version)
-        if known is not None and is_quarantined(known.state):
-            raise CannotPrepare(
-                f"version {version} of model '{model}' is quarantined: load it first, if you must"
-            )
-        proof = None if known is None or not is_ready(known.state) else known.proof
-        if proof is None or proof.digest in self._lacking():
-            await self._inventory.load(model, version)
-
-    async def _follow(self, model: str) -> None:
-        """Put in force what somebody else has written, or say why not."""
-        try:
-            kept = await self._commits.store.revisions(model)
-        except GatewayError as error:
-            _log.error("the document of %r that somebody wrote cannot be read: %s", model, error)
-            return
-        current = self._inventory.document(model)
-        if not kept or (current is not None and kept[0].revision <= current.revision):
-            return
-        try:
-            if self._inventory.known(model):
-                await self._prepare(kept[0], current)
-        except GatewayError as error:
-            self.behind[model] = kept[0].revision, str(error)
-            _log.error("revision %d of %r stays out: %s", kept[0].revision, model, error)
-            return
-        self.behind.pop(model, None)
-        await self._inventory.adopt(kept[0])
-        before = None if current is None else current.revision
-        await self._commits.record(kept[0], "adopted", before)
 
 
 def _old_reason(raw: object, current: Document) -> tuple[tuple[str, str], ...]:
@@ -244,13 +202,6 @@ def _old_reason(raw: object, current: Document) -> tuple[tuple[str, str], ...]:
     if not isinstance(raw, dict) or raw.get("reason") != current.reason:
         return ()
     return (("$.reason", f"expected a new one, got that of revision {current.revision}"),)
-
-
-def _needed(document: Document) -> set[str]:
-    """Return the versions that get calls."""
-    asked = {rule.variant for rule in document.rules} | {document.fallback}
-    needed = {one.version for one in document.variants if one.weight_bp or one.name in asked}
-    return needed | {one.version for one in document.shadows}
 
 
 def _signatures(known: Mapping[str, Known]) -> dict[str, Signature | None]:

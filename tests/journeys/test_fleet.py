@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import zoo
-from tests.operating import wait_until
+from tests.operating import change, wait_until
 from tests.server import Server, infer, serving, tensor
 from tests.supervise.documents.redisserver import RedisServer, redis_server
 
@@ -36,10 +36,12 @@ def route(server: Server) -> tuple[int, dict[str, str]]:
     return answer.json()["revision"], dict(answer.headers)
 
 
-def put(server: Server, reason: str, revision: int) -> Any:
+def put(server: Server, reason: str, revision: int, versions: str = "12") -> Any:
+    """Give all calls to the last of these versions."""
+    names = ("stable", "canary")[: len(versions)]
     variants = [
-        {"name": "stable", "version": "1", "weight": 0},
-        {"name": "canary", "version": "2", "weight": 100},
+        {"name": name, "version": version, "weight": 100 * (version == versions[-1])}
+        for name, version in zip(names, versions, strict=True)
     ]
     body = {"variants": variants, "reason": reason}
     with server.admin() as admin:
@@ -82,6 +84,37 @@ def test_a_fleet_shares_its_documents_and_goes_on_without_its_redis(
         wait_until(lambda: "x-gateway-stale" not in route(again)[1], lambda: route(again))
         assert put(again, "heard again", 2).status_code == 200
         wait_until(lambda: route(here)[0] == 3, lambda: route(here))
+
+
+@pytest.mark.slow
+def test_a_host_that_lacks_a_version_serves_the_revision_before_until_it_has_it(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    for name, version in (("here", "1"), ("here", "2"), ("there", "1")):
+        zoo.write_echo(tmp_path / f"models-{name}", "echo", version=version)
+    # One sees the model first who has one version, or the other could not follow.
+    with ExitStack() as stack:
+        there = host(stack, tmp_path / "models-there", tmp_path / "there", redis)
+        here = host(stack, tmp_path / "models-here", tmp_path / "here", redis)
+        assert put(here, "all to 2", 1).status_code == 200
+
+        def is_behind(server: Server) -> bool:
+            revision, headers = route(server)
+            return revision == 1 and "revision 2 stays out" in headers.get("x-gateway-stale", "")
+
+        wait_until(lambda: is_behind(there), lambda: route(there))
+        refused = put(there, "nobody hears", 1, "1")
+        assert (refused.status_code, refused.json()["current"]) == (412, 2)
+        assert "this host is behind" in refused.json()["error"]
+        assert there.stop() == 0
+        again = host(stack, tmp_path / "models-there", tmp_path / "there", redis)
+        assert is_behind(again)
+        assert (answered_by(here), answered_by(again)) == ("2", "1")
+
+        zoo.write_echo(tmp_path / "models-there", "echo", version="2")
+        assert change(again, "load", "echo", "2").status_code == 200
+        wait_until(lambda: route(again)[0] == 2, lambda: route(again))
+        assert answered_by(again) == "2"
 
 
 @pytest.mark.slow

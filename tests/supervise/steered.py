@@ -37,7 +37,8 @@ UNLOADED = Unavailable(Cause.UNLOADED, "unloaded")
 class MemoryStore:
     """A store that forgets nothing; `is_away` says that it cannot be asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
         self.kept: dict[str, list[Document]] = {}
         self.is_away = False
         self.says: str | None = None
@@ -95,7 +96,10 @@ class MemoryAudit:
 
 
 class FakeInventory:
-    """Versions of a register, loaded at once unless they are in `refuses`."""
+    """Versions of a register, loaded at once unless they are in `refuses`.
+
+    As with the real one, a load that fails is published as well.
+    """
 
     def __init__(self) -> None:
         self.register = Register(needs_documents=True)
@@ -122,14 +126,16 @@ class FakeInventory:
     async def load(self, model: str, version: str) -> None:
         await asyncio.sleep(0)
         self.loaded.append(version)
+        self.register.touch(model)
         if version in self.refuses:
+            await self.adopt()  # callers hear the new reason
             raise CannotPrepare(self.refuses[version])
         proof = self.register.know(model, version).proof
         self.have(model, version, Ready(), ONE if proof is None else proof.signature)
 
-    async def adopt(self, *documents: Document) -> None:
+    async def adopt(self, *documents: Document, is_back: bool = False) -> None:
         for one in documents:
-            self.register.adopt(one)
+            self.register.adopt(one, is_back)
         if self.see is not None:
             await self.see(self.register)
         found = {model: self.register.document(model) for model in self.register.models()}
@@ -189,6 +195,7 @@ def steered(scene: Callable[[Steered], Coroutine[Any, Any, T]], made: Steered | 
         one = made or Steered()
         async with one.sights, one.traffic:
             await one.traffic.start()
+            await one.traffic.settle()
             return await scene(one)
 
     return play(whole)

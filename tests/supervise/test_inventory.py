@@ -930,6 +930,7 @@ def test_a_first_sight_is_on_the_disk_before_callers_are_answered_by_it(tmp_path
             async with stock.inventory:
                 await traffic.start()
                 await stock.inventory.start()
+                await traffic.settle()
                 stock.check()
                 document = stock.fleet.table.models["m"].document
                 assert document is not None

@@ -20,7 +20,7 @@ def test_every_model_that_has_a_version_at_ready_state_gets_a_document() -> None
 
     async def scene(one: Steered) -> None:
         assert (pinned(one), pinned(one, "n"), pinned(one, "o")) == ((1, "2"), (1, "7"), None)
-        assert one.inventory.published == [{"m": 1, "n": 1}]
+        assert one.inventory.published[0] == {"m": 1, "n": 1}
 
     steered(scene, made)
 

@@ -42,6 +42,7 @@ async def host(settings: Config) -> AsyncIterator[tuple[Traffic, "Listening"]]:
             inventory.have("m", version, Ready())
         await traffic.start()
         await inventory.adopt()
+        await traffic.settle()
         yield traffic, inventory
 
 
@@ -52,8 +53,8 @@ class Listening(FakeInventory):
         super().__init__()
         self._adopted = asyncio.Event()
 
-    async def adopt(self, *documents: Document) -> None:
-        await super().adopt(*documents)
+    async def adopt(self, *documents: Document, is_back: bool = False) -> None:
+        await super().adopt(*documents, is_back=is_back)
         self._adopted.set()
 
     async def revision(self, wanted: int) -> Document:

@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 class FileStore:
     """A `Store` in a folder. Mutable state: none but the files."""
 
+    is_shared = False
+
     def __init__(self, folder: Path, read: Read, at: At = nowhere) -> None:
         self._folder, self._read, self._at = folder, read, at
         self._hand = Hand(folder)

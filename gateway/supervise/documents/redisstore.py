@@ -55,6 +55,8 @@ class RedisStore:
     that cannot be (`_faults`).
     """
 
+    is_shared = True
+
     def __init__(
         self,
         url: str,

@@ -36,7 +36,10 @@ class Unreadable(NotReady):
 
 
 class Store(Protocol):
-    """Keeps the newest MOST_REVISIONS documents of each model."""
+    """Keeps the newest MOST_REVISIONS documents of each model; others write too, if `is_shared`."""
+
+    @property
+    def is_shared(self) -> bool: ...
 
     async def __aenter__(self) -> Self: ...
 
