@@ -18,7 +18,9 @@ from gateway.supervise.ledger import LedgerFull
 class Ledger(Protocol):
     """Who owns the telemetry rows."""
 
-    def assign(self, model: str, version: str, digest: str, arm: str, revision: int) -> int:
+    def assign(
+        self, model: str, version: str, digest: str, arm: str, revision: int, is_shadow: bool
+    ) -> int:
         """Return a row that is nobody's. Raises: LedgerFull."""
 
 
@@ -29,6 +31,7 @@ class _Key:
     revision: int
     version: str
     digest: str
+    is_shadow: bool
 
 
 @dataclass(slots=True)
@@ -76,23 +79,23 @@ class ArmRows:
         rows: dict[str, int] = {}
         for arm, key in keys.items():
             try:
-                rows[arm] = (
-                    kept[arm]
-                    if arm in kept
-                    else self._ledger.assign(name, key.version, key.digest, arm, key.revision)
-                )
+                rows[arm] = kept[arm] if arm in kept else self._assign(name, arm, key)
             except LedgerFull:  # it is counted with its version
                 continue
         return _Model(entry, replace(entry, rows=rows), keys)
+
+    def _assign(self, model: str, arm: str, key: _Key) -> int:
+        one = key
+        return self._ledger.assign(model, one.version, one.digest, arm, one.revision, one.is_shadow)
 
 
 def _keys(entry: Entry) -> dict[str, _Key]:
     document = entry.document
     if document is None:
         return {}
-    named = [(one.name, one.version) for one in document.variants]
-    named += [(one.name, one.version) for one in document.shadows]
+    named = [(one.name, one.version, False) for one in document.variants]
+    named += [(one.name, one.version, True) for one in document.shadows]
     return {
-        name: _Key(document.revision, version, entry.served.get(version, ""))
-        for name, version in named
+        name: _Key(document.revision, version, entry.served.get(version, ""), is_shadow)
+        for name, version, is_shadow in named
     }

@@ -52,7 +52,13 @@ class Ledger(Protocol):
     """Who owns the telemetry rows."""
 
     def assign(
-        self, model: str, version: str, digest: str, arm: str = ..., revision: int = ...
+        self,
+        model: str,
+        version: str,
+        digest: str,
+        arm: str = ...,
+        revision: int = ...,
+        is_shadow: bool = ...,
     ) -> int:
         """Return a row that is nobody's. Raises: LedgerFull."""
 

@@ -88,6 +88,7 @@ class Image:
 class _Row:
     key: RowKey
     writers: set[Memory]  # those in which it may still change
+    is_shadow: bool
     is_retired: bool = False
 
 
@@ -106,7 +107,13 @@ class Ledger:
         self._moved = 0
 
     def assign(
-        self, model: str, version: str, digest: str, arm: str = DIRECT, revision: int = 0
+        self,
+        model: str,
+        version: str,
+        digest: str,
+        arm: str = DIRECT,
+        revision: int = 0,
+        is_shadow: bool = False,
     ) -> int:
         """Return a row that nobody owns, zero in every memory.
 
@@ -120,7 +127,7 @@ class Ledger:
         else:
             raise LedgerFull(f"all {self._most_rows - 1} telemetry rows are taken")
         key = RowKey(model, version, digest, arm, revision)
-        self._rows[number] = _Row(key, set(self._memories))
+        self._rows[number] = _Row(key, set(self._memories), is_shadow)
         self._settled.keep(key)
         return number
 
@@ -155,13 +162,18 @@ class Ledger:
             self._settle(memory, number)
 
     def executing(self, memory: Memory) -> tuple[str, ...]:
-        """Return the digests that a replica is executing, or was when it died."""
-        found = {
-            row.key.digest: None
-            for number, row in self._rows.items()
-            if memory in row.writers and memory.row(number)[EXECUTING] > 0
-        }
-        return tuple(found)
+        """Return the digests that may have killed a replica: it was executing them when it died.
+
+        A shadow may run while callers' versions do, and is the newcomer: where one ran, only
+        shadows are accused, and none whose digest callers were asking too, for of those nobody
+        can tell which it was.
+        """
+        found: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        for number, row in self._rows.items():
+            if memory in row.writers and memory.row(number)[EXECUTING] > 0:
+                found[row.is_shadow][row.key.digest] = None
+        shadows, others = found[True], found[False]
+        return tuple(one for one in shadows if one not in others) if shadows else tuple(others)
 
     def image(self, names: Names | None = None) -> Image:
         """Return all that is counted now; of the keys only those of `names`, where given."""

@@ -62,8 +62,15 @@ class FakeLedger:
         self._folded: set[int] = set()
 
     def assign(
-        self, model: str, version: str, digest: str, arm: str = DIRECT, revision: int = 0
+        self,
+        model: str,
+        version: str,
+        digest: str,
+        arm: str = DIRECT,
+        revision: int = 0,
+        is_shadow: bool = False,
     ) -> int:
+        assert not is_shadow or arm != DIRECT
         if len(self.rows) + len(self._unfolded) >= self.most:
             raise LedgerFull("all telemetry rows are taken")
         self._next += 1

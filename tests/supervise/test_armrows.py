@@ -13,13 +13,18 @@ class Ledger:
 
     def __init__(self, most: int = 1000) -> None:
         self.given: dict[int, tuple[str, str, str, str, int]] = {}
+        self.shadows: list[int] = []
         self._most = most
 
-    def assign(self, model: str, version: str, digest: str, arm: str, revision: int) -> int:
+    def assign(
+        self, model: str, version: str, digest: str, arm: str, revision: int, is_shadow: bool
+    ) -> int:
         if len(self.given) == self._most:
             raise LedgerFull
         row = len(self.given) + 1
         self.given[row] = model, version, digest, arm, revision
+        if is_shadow:
+            self.shadows.append(row)
         return row
 
 
@@ -53,6 +58,7 @@ def test_every_variant_and_shadow_has_a_row_under_its_own_key() -> None:
         2: ("m", "1", "a", "rest", 3),
         3: ("m", "2", "b", "next", 3),
     }
+    assert ledger.shadows == [3]
 
 
 def test_a_version_that_is_not_served_is_counted_without_a_digest() -> None:

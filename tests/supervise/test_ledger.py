@@ -322,6 +322,22 @@ def test_the_digests_that_a_replica_was_executing_are_its_own(memories: list[Mem
     assert ledger.executing(memories[2]) == ()
 
 
+@pytest.mark.parametrize(
+    ("callers", "shadows", "accused"),
+    [("a", "b", ("b",)), ("ab", "bc", ("c",)), ("a", "a", ()), ("ab", "", ("a", "b"))],
+)
+def test_where_a_shadow_ran_only_what_shadows_alone_were_executing_is_accused(
+    memories: list[Memory], callers: str, shadows: str, accused: tuple[str, ...]
+) -> None:
+    ledger = Ledger()
+    ledger.attach(memories[0])
+    for digests, is_shadow in ((callers, False), (shadows, True)):
+        for digest in digests:
+            row = ledger.assign("m", digest, digest, "arm", 1, is_shadow)
+            memories[0].row(row)[layout.EXECUTING] = 1
+    assert ledger.executing(memories[0]) == accused
+
+
 def test_a_digest_under_two_names_is_named_once(memories: list[Memory]) -> None:
     ledger = Ledger()
     ledger.attach(memories[0])
