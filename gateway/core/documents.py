@@ -112,7 +112,8 @@ class Piece:
 class Document:
     """One revision of one model's routing document.
 
-    `pieces` are who has which buckets (core/ranges.py), worked out when it is accepted.
+    `pieces` are who has which buckets (core/ranges.py), worked out when it is accepted; `newest`
+    is the newest version that it or any revision before has named (core/pinning.py).
     """
 
     model: str
@@ -126,6 +127,7 @@ class Document:
     changed_by: str = ""
     changed_at: str = ""  # ISO 8601, UTC
     pieces: tuple[Piece, ...] = ()
+    newest: str = ""
 
     def versions(self) -> tuple[str, ...]:
         """Return all versions that it names, each once."""
@@ -164,9 +166,9 @@ def shown(document: Document) -> Json:
 
 
 def stored(document: Document) -> Json:
-    """Return the JSON of a document with its pieces, as it is kept."""
+    """Return the JSON of a document with what nobody is shown, as it is kept."""
     pieces = [[one.start, one.stop, one.variant] for one in document.pieces]
-    return {**shown(document), "pieces": pieces}
+    return {**shown(document), "pieces": pieces, "newest": document.newest}
 
 
 def percent(share_bp: int) -> int | float:

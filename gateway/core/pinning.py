@@ -51,15 +51,23 @@ def pinned(model: str, document: Document | None, stock: Stock) -> Document | No
     return first(model, highest, f"version {version} was taken out")
 
 
-def promoted(document: Document, ready: Sequence[str], seen: Collection[str]) -> Document | None:
-    """Return the document that gives all of a model's calls to a version that no revision has
-    named yet, if it is the highest.
+def newest_of(document: Document, before: Document | None) -> str:
+    """Return the newest version that a document, or any revision before it, has named."""
+    named = [*document.versions(), document.newest]
+    named += () if before is None else (*before.versions(), before.newest)
+    return max(filter(None, named), key=version_key)
+
+
+def promoted(document: Document, ready: Sequence[str]) -> Document | None:
+    """Return the document that gives all of a model's calls to a version that is newer than
+    all that any revision has named.
+
+    Rules, shadows and the sticky key stay as an operator wrote them.
     """
     if not ready:
         return None
     highest = max(ready, key=version_key)
-    newest = max((version_key(one) for one in seen), default=None)
-    if newest is not None and version_key(highest) <= newest:
+    if version_key(highest) <= version_key(newest_of(document, None)):
         return None
     name = usual(document).name
     variants = tuple(
@@ -69,4 +77,4 @@ def promoted(document: Document, ready: Sequence[str], seen: Collection[str]) ->
         for one in document.variants
     )
     reason = f"version {highest} appeared, and routes.new_versions is 'serve'"
-    return replace(document, variants=variants, rules=(), reason=reason)
+    return replace(document, variants=variants, reason=reason)

@@ -24,7 +24,8 @@ from gateway.types import Signature
 MAX_REASON_CHARS = 1000
 MAX_FAULTS = 1000  # that are told
 STABLE = "stable"  # the variant that answers for others where nobody says which one
-IGNORED = ("revision", "changed_by", "changed_at", "pieces")  # so that GET, edit, PUT works
+# So that GET, edit, PUT works.
+IGNORED = ("revision", "changed_by", "changed_at", "pieces", "newest")
 
 _MEMBERS = ("model", "variants", "shadows", "rules", "sticky", "fallback", "reason")
 _DOCUMENT_IS = "an object with variants and reason"
@@ -59,8 +60,8 @@ def read_proposal(
     """Return the document that `raw`, parsed JSON, proposes for a model, or every fault in it.
 
     `versions` are those that there are, by canonical name; one that was not loaded yet has no
-    signature, and is not compared. What comes back has revision 0, no pieces, and nobody who
-    changed it.
+    signature, and is not compared. What comes back has revision 0, no pieces, no newest
+    version, and nobody who changed it.
     """
     faults: list[Fault] = []
     said = Place(raw, "$", faults).members(_DOCUMENT_IS, _MEMBERS, IGNORED)
@@ -96,6 +97,7 @@ def read_stored(raw: object) -> Document:
         said[name].text("a text", 0, _MAX_STAMP_CHARS) for name in ("changed_by", "changed_at")
     )
     pieces = _pieces(said["pieces"], {one.name for one in parts.variants or ()})
+    newest = "" if said["newest"].value is MISSING else said["newest"].text("a version", 0, 64)
     if faults or model is None or revision is None or changed_by is None or changed_at is None:
         raise Corrupt(faults)
     return replace(
@@ -104,6 +106,7 @@ def read_stored(raw: object) -> Document:
         changed_by=changed_by,
         changed_at=changed_at,
         pieces=pieces,
+        newest=newest or "",
     )
 
 

@@ -6,7 +6,8 @@ Never  lets a version that killed twice be loaded a third time unasked.
 
 A replica that dies by its own doing (a crash signal, a failed exit, a loop that hangs, or
 the kernel's out-of-memory killer) accuses the versions that were executing when it died; where
-a shadow was among them, only shadows. One that somebody killed or stopped from outside accuses nobody.
+a shadow was among them, only shadows. One that somebody killed or stopped from outside accuses
+nobody.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from gateway.core.documents import Document
 from gateway.core.lifecycle import Cause, Unavailable, Unloading, is_ready
-from gateway.core.pinning import AUTOMATIC, Stock, pinned, promoted
+from gateway.core.pinning import AUTOMATIC, Stock, newest_of, pinned, promoted
 from gateway.core.ranges import apportion
 from gateway.errors import GatewayError, RevisionConflict
 from gateway.supervise.commits import Adopting, Commits
@@ -37,9 +37,7 @@ class Others(Protocol):
 
 
 class Sights:
-    """Mutable state: the versions that each model's documents have ever named (`_named`), and
-    the models whose document was not, or not to be written (`_unwritten`).
-    """
+    """Mutable state: the models whose document was not, or not to be written (`_unwritten`)."""
 
     def __init__(
         self, commits: Commits, now: Callable[[], str], *, serves_new_versions: bool
@@ -48,7 +46,6 @@ class Sights:
         self._commits = commits
         self._now = now
         self._serves_new_versions = serves_new_versions
-        self._named: dict[str, set[str]] = {}
         self._unwritten: set[str] = set()
         self._again = asyncio.Event()
 
@@ -84,7 +81,7 @@ class Sights:
 
     async def _see(self, model: str, register: Register) -> None:
         current = register.document(model)
-        found = await self._wanted(current, model, stock_of(register.of(model)))
+        found = self._wanted(current, model, stock_of(register.of(model)))
         if found is None:
             return
         document = replace(
@@ -93,23 +90,18 @@ class Sights:
             changed_by=AUTOMATIC,
             changed_at=self._now(),
             pieces=apportion((), found.variants),
+            newest=newest_of(found, current),
         )
         await self._commits.persist(document)
         register.adopt(document)  # it is about to be published
-        if model in self._named:
-            self._named[model].update(document.versions())
         before = None if current is None else current.revision
         await self._commits.record(document, "first_sight", before)
 
-    async def _wanted(self, current: Document | None, model: str, stock: Stock) -> Document | None:
+    def _wanted(self, current: Document | None, model: str, stock: Stock) -> Document | None:
         found = pinned(model, current, stock)
         if found is not None or current is None or not self._serves_new_versions:
             return found
-        if model not in self._named:
-            kept = await self._commits.store.revisions(model)
-            self._named[model] = {version for one in kept for version in one.versions()}
-        self._named[model].update(current.versions())
-        return promoted(current, stock.ready, self._named[model])
+        return promoted(current, stock.ready)
 
     async def _keep_trying(self) -> None:
         while True:

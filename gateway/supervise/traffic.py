@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Self
 
 from gateway.core.documents import Document
-from gateway.core.pinning import first
+from gateway.core.pinning import first, newest_of
 from gateway.core.proposals import read_proposal
 from gateway.core.ranges import apportion
 from gateway.core.versions import version_key
@@ -176,7 +176,13 @@ class Traffic:
         newest = current.revision
         if not self._commits.store.is_shared:  # what stays out is nobody's but ours
             newest = max(newest, self.behind.get(current.model, (0, ""))[0])
-        document = replace(proposal, revision=newest + 1, changed_by=who, changed_at=self._now())
+        document = replace(
+            proposal,
+            revision=newest + 1,
+            changed_by=who,
+            changed_at=self._now(),
+            newest=newest_of(proposal, current),
+        )
         await self._preparing.prepare(document, current)
         refused = await asyncio.shield(self._tasks.create_task(self._commit(document, action)))
         if refused is not None:

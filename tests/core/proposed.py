@@ -343,7 +343,10 @@ ACCEPTED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("its own model", but(model="digits")),
     ("a version with zeros", arm(version="002")),
     ("a version not loaded yet", arm(version="6")),
-    ("what GET showed", but(revision="x", changed_by=None, changed_at=[], pieces={"a": 1})),
+    (
+        "what GET showed",
+        but(revision="x", changed_by=None, changed_at=[], pieces={"a": 1}, newest=3),
+    ),
     ("a reason of lines", but(reason="Why:\r\n\tbecause" + "!" * 984)),
     ("64 variants", but(variants=spread(64))),
     ("names of every sign", arm(name="A-Z.a_z-0.9" + "x" * 53)),

@@ -51,6 +51,7 @@ FULL = Document(
     "ann",
     "2026-01-01T00:00:00Z",
     (Piece(0, 10, "canary"), Piece(10, 1 << 32, "stable")),
+    "7",
 )
 
 
@@ -109,7 +110,12 @@ def test_a_full_document_shows_what_each_part_says() -> None:
 def test_pieces_are_kept_and_never_shown() -> None:
     assert "pieces" not in shown(FULL)
     assert stored(FULL)["pieces"] == [[0, 10, "canary"], [10, 1 << 32, "stable"]]
-    assert stored(FULL) == {**shown(FULL), "pieces": stored(FULL)["pieces"]}
+    assert stored(FULL) == {**shown(FULL), "pieces": stored(FULL)["pieces"], "newest": "7"}
+
+
+def test_the_newest_version_is_kept_and_never_shown() -> None:
+    assert "newest" not in shown(FULL)
+    assert stored(FULL)["newest"] == "7"
 
 
 @given(documents())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.documents import WHOLE_BP, Document, Matches, Rule, Shadow, Variant
-from gateway.core.pinning import AUTOMATIC, Stock, first, pinned, promoted
+from gateway.core.pinning import AUTOMATIC, Stock, first, newest_of, pinned, promoted
 
 SEEN = replace(first("m", "1", "first sight"), revision=1, changed_by=AUTOMATIC)
 WRITTEN = replace(SEEN, revision=2, changed_by="ann")
@@ -74,25 +74,33 @@ def test_a_version_that_nobody_has_named_gets_every_call() -> None:
         (Rule("canary", (Matches("header", "x-tier", "beta"),), needs_all=True),),
         fallback="stable",
     )
-    found = promoted(document, ("1", "2", "3"), {"1", "2"})
+    found = promoted(document, ("1", "2", "3"))
     assert versions(found) == [("stable", "3", WHOLE_BP), ("canary", "2", 0)]
     assert found is not None
-    assert found.rules == ()
-    assert found.shadows == document.shadows
+    kept = (document.rules, document.shadows, document.sticky)  # the operator wrote them
+    assert (found.rules, found.shadows, found.sticky) == kept
 
 
 @pytest.mark.parametrize(
-    ("ready", "seen"),
-    [((), {"1"}), (("1",), {"1"}), (("1", "2"), {"1", "2"}), (("1", "2"), {"1", "3"})],
+    ("ready", "newest"), [((), "1"), (("1",), ""), (("1", "2"), "2"), (("1", "2"), "3")]
 )
-def test_a_version_that_was_seen_or_is_older_is_promoted_no_second_time(
-    ready: tuple[str, ...], seen: set[str]
+def test_a_version_that_was_named_or_is_older_is_promoted_no_second_time(
+    ready: tuple[str, ...], newest: str
 ) -> None:
-    assert promoted(SEEN, ready, seen) is None
+    assert promoted(replace(SEEN, newest=newest), ready) is None
 
 
-def test_whatever_is_higher_than_nothing_is_promoted() -> None:
-    assert versions(promoted(SEEN, ("2",), set())) == [("stable", "2", WHOLE_BP)]
+def test_what_is_newer_than_all_that_was_named_is_promoted() -> None:
+    document = replace(SEEN, newest="9")
+    assert versions(promoted(document, ("1", "10"))) == [("stable", "10", WHOLE_BP)]
+
+
+def test_the_newest_version_is_of_all_that_any_revision_has_named() -> None:
+    canary = replace(SEEN, variants=(*SEEN.variants, Variant("canary", "3", 0)))
+    assert newest_of(SEEN, None) == "1"
+    assert newest_of(SEEN, canary) == "3"
+    assert newest_of(replace(SEEN, newest="10"), canary) == "10"
+    assert newest_of(SEEN, replace(canary, newest="12")) == "12"
 
 
 names = st.sets(st.sampled_from([str(number) for number in range(12)]), max_size=6)

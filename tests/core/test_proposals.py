@@ -356,6 +356,7 @@ HALF = BUCKETS // 2
         ({**STORED, "fallback": "nobody"}, ["$.fallback"]),
         ({**STORED, "unheard": 1}, ["$.unheard"]),
         ({**STORED, "pieces": {}}, ["$.pieces"]),
+        ({**STORED, "newest": 3}, ["$.newest"]),
         ({**STORED, "pieces": [[0, BUCKETS]]}, ["$.pieces[0]"]),
         ({**STORED, "pieces": [[0, BUCKETS, "nobody"]]}, ["$.pieces[0]"]),
         ({**STORED, "pieces": [[0, BUCKETS + 1, "stable"]]}, ["$.pieces[0]"]),

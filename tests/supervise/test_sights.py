@@ -65,6 +65,42 @@ def test_a_restart_promotes_no_version_that_was_rolled_back() -> None:
     steered(after, again)
 
 
+def test_a_restart_promotes_no_version_that_was_rejected_however_long_ago() -> None:
+    before = Steered(serves_new_versions=True)
+
+    async def scene(one: Steered) -> None:
+        one.inventory.have("m", "3", Ready())
+        await one.inventory.adopt()
+        await one.traffic.roll_back(one.current(), None, "it is bad", "ann")
+        await one.traffic.delete(one.current(), "anew", "ann")
+        await one.put(reason="without 3")
+
+    steered(scene, before)
+    store = MemoryStore()
+    store.kept["m"] = before.store.kept["m"]
+    again = Steered(Forgetful(store), serves_new_versions=True)
+    again.inventory.have("m", "3", Ready())
+
+    async def after(one: Steered) -> None:
+        assert pinned(one) == (5, "1")
+        one.inventory.have("m", "4", Ready())
+        await one.inventory.adopt()
+        assert pinned(one) == (6, "4")
+
+    steered(after, again)
+
+
+class Forgetful(MemoryStore):
+    """Keeps the newest revision alone, as one of many changes does those of last year."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self.kept = store.kept
+
+    async def revisions(self, model: str) -> tuple[Document, ...]:
+        return (await super().revisions(model))[:1]
+
+
 def test_an_operator_who_takes_the_pinned_version_out_is_followed() -> None:
     async def scene(one: Steered) -> None:
         for state in (Unloading(), UNLOADED):

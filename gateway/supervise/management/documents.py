@@ -29,6 +29,7 @@ _READ_ONLY = {
     "changed_by": "Who brought it about.",
     "changed_at": "When; ISO 8601, UTC.",
     "pieces": "Who has which buckets; never shown.",
+    "newest": "The newest version that any revision has named; never shown.",
 }
 
 EXAMPLE: Schema = {

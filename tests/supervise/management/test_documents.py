@@ -64,4 +64,4 @@ def test_no_object_takes_what_it_does_not_know() -> None:
 
 def test_what_is_ignored_may_be_anything() -> None:
     ignored = {name for name, one in SCHEMA["properties"].items() if one.get("readOnly")}
-    assert ignored == {"revision", "changed_by", "changed_at", "pieces"}
+    assert ignored == {"revision", "changed_by", "changed_at", "pieces", "newest"}
