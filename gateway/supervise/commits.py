@@ -2,7 +2,7 @@
 
 Job    persist, publish, record; complete what a death has left out.
 Life   as long as the traffic.
-Never  publishes what is not kept; fails a change because it could not be recorded.
+Never  publishes what is not kept; fails a change, or a start, because it could not be recorded.
 """
 
 import logging
@@ -48,10 +48,16 @@ class Commits:
         self._adopting = adopting
 
     async def complete(self, documents: Iterable[Document]) -> None:
-        """Record what was persisted before a death, and not recorded. Raises: NotReady."""
-        entries = await self.audit.read(_ALL_ENTRIES)
-        for entry in missing(entries, documents):
-            await self.audit.append(entry)
+        """Record what was persisted before a death, and not recorded, as far as that can be.
+
+        A disk that is full or broken keeps nobody from serving: the next start tries again.
+        """
+        try:
+            entries = await self.audit.read(_ALL_ENTRIES)
+            for entry in missing(entries, documents):
+                await self.audit.append(entry)
+        except NotReady as error:
+            _log.error("the audit may not know of every change yet: %s", error)
 
     async def persist(self, document: Document) -> None:
         """Keep a document as its model's newest. Raises: RevisionConflict, NotReady."""
