@@ -103,7 +103,7 @@ class Following:
             self._ready[model] = ready
             current = register.document(model)
             if current is None:
-                register.waive(model)
+                register.waive(model, self.trouble(model) or "")
             elif current.revision > self.behind[model][0]:
                 self.forgive(model)
 

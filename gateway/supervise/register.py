@@ -80,7 +80,7 @@ class Register:
         self._stale: set[str] = set()  # models whose entry may differ from the table's
         self._entries: dict[str, Entry] = {}
         self._documents: dict[str, Document] = {}
-        self._waived: set[str] = set()  # models whose first document cannot be had for now
+        self._waived: dict[str, str] = {}  # models whose document cannot be had for now, and why
         self._table = Table(0)
 
     def __iter__(self) -> Iterator[Known]:
@@ -132,9 +132,9 @@ class Register:
             self._documents[document.model] = document
             self._stale.add(document.model)
 
-    def waive(self, model: str) -> None:
+    def waive(self, model: str, why: str) -> None:
         """Have a model's versions be ready, for whoever names one, without a document."""
-        self._waived.add(model)
+        self._waived[model] = why
 
     def document(self, model: str) -> Document | None:
         """Return by what a model's calls are shared; None: by nothing."""
@@ -186,8 +186,10 @@ class Register:
         """Show nobody as ready whom callers cannot ask before a first document is written."""
         if not self._needs_documents or view.state != "READY":
             return view
-        if view.model in self._documents or view.model in self._waived:
+        if view.model in self._documents:
             return view
+        if view.model in self._waived:
+            return replace(view, reason=f"no routing document: {self._waived[view.model]}")
         return replace(view, state="LOADING", reason="its first routing document is being written")
 
 

@@ -19,6 +19,7 @@ from gateway.core.pinning import AUTOMATIC, Stock, newest_of, pinned, promoted
 from gateway.core.ranges import apportion
 from gateway.errors import GatewayError, RevisionConflict
 from gateway.supervise.commits import Adopting, Commits
+from gateway.supervise.documents.store import Unreadable
 from gateway.supervise.register import Known, Register
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,9 @@ class Others(Protocol):
 
 
 class Sights:
-    """Mutable state: the models whose document was not, or not to be written (`_unwritten`)."""
+    """Mutable state: the models whose document was not, or not to be written (`_unwritten`),
+    and why others have none (`_said`).
+    """
 
     def __init__(
         self, commits: Commits, now: Callable[[], str], *, serves_new_versions: bool
@@ -47,6 +50,7 @@ class Sights:
         self._now = now
         self._serves_new_versions = serves_new_versions
         self._unwritten: set[str] = set()
+        self._said: dict[str, str] = {}
         self._again = asyncio.Event()
 
     def introduce(self, adopting: Adopting, others: Others) -> None:
@@ -73,11 +77,20 @@ class Sights:
                 await self._see(model, register)
             except RevisionConflict:  # we are told what the other one wrote
                 self._others.hear(model)
+            except Unreadable as error:  # to try again mends no file
+                self._say(model, str(error))
+                register.waive(model, str(error))
             except GatewayError as error:
                 _log.error("the document of %r cannot be written: %s", model, error)
-                register.waive(model)
+                register.waive(model, str(error))
                 self._unwritten.add(model)
                 self._again.set()
+
+    def _say(self, model: str, why: str) -> None:
+        """Log why a model has no document, once."""
+        if self._said.get(model) != why:
+            self._said[model] = why
+            _log.error("%r has no routing document: %s", model, why)
 
     async def _see(self, model: str, register: Register) -> None:
         current = register.document(model)

@@ -83,7 +83,7 @@ class Traffic:
         """Know what is stored, before any version is loaded: what it names is.
 
         Where no document is known and the store cannot be asked, models have none until it
-        can. Raises: NotReady, where what is stored cannot be read.
+        can. One whose newest cannot be read has none before that is mended.
         """
         try:
             documents = (await self._commits.store.current()).values()
@@ -111,7 +111,7 @@ class Traffic:
             raise UnknownModel(f"Request for unknown model: '{model}' is not found")
         document = self._inventory.document(model)
         if document is None:
-            why = self._following.trouble(model)
+            why = self.trouble(model)
             what = f"model '{model}' has no routing document"
             raise NotReady(f"{what} yet" if why is None else f"{what} here: {why}")
         return document
@@ -128,7 +128,7 @@ class Traffic:
     def trouble(self, model: str | None = None) -> str | None:
         """Say why what is in force, of a model or at all, may be old; None where it is not."""
         behind = None if model is None else self._following.trouble(model)
-        return "; ".join(filter(None, (self._commits.store.trouble(), behind))) or None
+        return "; ".join(filter(None, (self._commits.store.trouble(model), behind))) or None
 
     async def put(self, current: Document, raw: object, who: str) -> Document:
         """Have `raw` take the place of `current`; return it as it is in force.

@@ -19,7 +19,7 @@ from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
 from gateway.supervise.commits import Commits
 from gateway.supervise.documents.audit import Entry
-from gateway.supervise.documents.store import Conflict, Unreachable
+from gateway.supervise.documents.store import Conflict, Unreachable, Unreadable
 from gateway.supervise.register import Known, Register
 from gateway.supervise.sights import Sights
 from gateway.supervise.traffic import Traffic
@@ -43,6 +43,7 @@ class MemoryStore:
         self.is_away = False
         self.says: str | None = None
         self.gate: asyncio.Event | None = None
+        self.unread: dict[str, str] = {}  # models whose newest document is rotten, and why
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,13 +63,15 @@ class MemoryStore:
     async def write(self, document: Document) -> None:
         await (self.gate.wait() if self.gate else asyncio.sleep(0))
         self._check()
+        if document.model in self.unread:
+            raise Unreadable(self.unread[document.model])
         kept = self.kept.setdefault(document.model, [])
         if document.revision != len(kept) + 1:
             raise Conflict(document.model, kept[-1] if kept else None)
         kept.append(document)
 
-    def trouble(self) -> str | None:
-        return self.says
+    def trouble(self, model: str | None = None) -> str | None:
+        return self.unread.get(model or "", self.says)
 
     def _check(self) -> None:
         if self.is_away:

@@ -903,7 +903,7 @@ def test_a_model_whose_first_document_cannot_be_written_is_ready_by_version_alon
     tmp_path: Path,
 ) -> None:
     async def away(register: Register) -> None:
-        register.waive("m")
+        register.waive("m", "the store is away")
 
     stock = Stock(tmp_path, sight=away)
     stock.put("m", "1", "one")

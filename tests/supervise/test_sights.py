@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from gateway.core.documents import Document
 from gateway.core.lifecycle import Ready, Unloading
+from gateway.errors import NotReady
 from tests.supervise.steered import QUARANTINED, UNLOADED, MemoryStore, Steered, kept, steered
 
 
@@ -143,6 +146,36 @@ def test_without_a_store_there_is_no_document_until_it_can_be_asked() -> None:
         assert pinned(one, "n") == (1, "1")
 
     steered(scene)
+
+
+def test_a_model_whose_document_is_rotten_has_none_and_others_have_theirs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = Steered()
+    made.store.unread["n"] = "n/0000000001.json is torn"
+    made.inventory.have("n", "1", Ready())
+
+    async def scene(one: Steered) -> None:
+        await asyncio.sleep(10.0)
+        one.inventory.register.touch("n")
+        await one.inventory.adopt()
+        assert (pinned(one), pinned(one, "n")) == ((1, "2"), None)
+        with pytest.raises(NotReady, match="torn"):
+            one.traffic.document("n")
+        assert (one.traffic.trouble("m"), one.traffic.trouble("n")) == (
+            None,
+            "n/0000000001.json is torn",
+        )
+        (view,) = (view for view in one.inventory.register.views() if view.model == "n")
+        assert (view.is_default, view.reason) == (
+            False,
+            "no routing document: n/0000000001.json is torn",
+        )
+
+    steered(scene, made)
+    assert [one for one in caplog.messages if "torn" in one] == [
+        "'n' has no routing document: n/0000000001.json is torn"
+    ]
 
 
 def test_a_store_that_is_away_holds_up_no_other_model() -> None:

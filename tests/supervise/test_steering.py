@@ -135,16 +135,25 @@ def test_a_folder_that_cannot_be_used_is_said_at_once(tmp_path: Path, taken: str
     assert str(tmp_path / "state") in str(refused.value)
 
 
-def test_what_is_stored_and_is_no_document_stops_the_start(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with host(config(tmp_path)):
-            """Write revision 1."""
+def test_what_is_stored_and_is_no_document_takes_its_model_alone_out(tmp_path: Path) -> None:
+    async def scene(is_first: bool) -> None:
+        async with host(config(tmp_path)) as (traffic, inventory):
+            inventory.have("n", "1", Ready())
+            await inventory.adopt()
+            assert traffic.document("n").revision == 1
+            if is_first:
+                await traffic.put(traffic.document("m"), proposal(), "ann")
+                return
+            for model in (None, "m"):
+                assert "is not the document" in (traffic.trouble(model) or "")
+            with pytest.raises(NotReady, match="is not the document"):
+                traffic.document("m")
 
-    asyncio.run(scene())
-    (file,) = tmp_path.glob("routes/m/*.json")
-    file.write_text("{}")
-    with pytest.raises(NotReady, match="is not the document"):
-        asyncio.run(scene())
+    asyncio.run(scene(is_first=True))
+    newest = max(tmp_path.glob("routes/m/*.json"))
+    newest.write_text("{}")
+    asyncio.run(scene(is_first=False))
+    assert newest.read_text() == "{}"
 
 
 # a fleet

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.core.documents import Document
+from gateway.repository.reasons import reason
 from gateway.supervise.documents.disk import At, make_folder, nowhere, put, remove_unlinked
 from gateway.supervise.documents.hand import Hand
 from gateway.supervise.documents.names import file_name, folder_name, revision_of
@@ -35,13 +36,16 @@ _log = logging.getLogger(__name__)
 
 
 class FileStore:
-    """A `Store` in a folder. Mutable state: none but the files."""
+    """A `Store` in a folder. Mutable state: the files, and which newest ones could not be read
+    when they were looked at last, by the folder of their model (`_unread`).
+    """
 
     is_shared = False
 
     def __init__(self, folder: Path, read: Read, at: At = nowhere) -> None:
         self._folder, self._read, self._at = folder, read, at
         self._hand = Hand(folder)
+        self._unread: Mapping[str, Unreadable] = {}
 
     async def __aenter__(self) -> Self:
         await self._hand.__aenter__()
@@ -56,10 +60,10 @@ class FileStore:
         await self._hand.__aexit__()
 
     async def current(self) -> Mapping[str, Document]:
-        """Return every model's newest document. Raises: Unreachable, Unreadable. Cancel: safe."""
+        """Return the newest documents that can be read. Raises: Unreachable. Cancel: safe."""
         found, faults = await self.readable()
         for fault in faults:
-            raise fault
+            _log.error("a model is without its routing document: %s", fault)
         return found
 
     async def readable(self) -> tuple[Mapping[str, Document], tuple[Unreadable, ...]]:
@@ -67,7 +71,8 @@ class FileStore:
 
         Raises: Unreachable. Cancel: safe.
         """
-        return await self._hand.work(self._readable)
+        found, self._unread = await self._hand.work(self._readable)
+        return found, tuple(self._unread.values())
 
     async def revisions(self, model: str) -> tuple[Document, ...]:
         """Return what is kept of a model, newest first, without older ones that are unreadable.
@@ -90,26 +95,29 @@ class FileStore:
         """
         await self._hand.work(partial(self._keep, document))
 
-    def trouble(self) -> str | None:
-        """Return None: what lies there is what is known."""
-        return None
+    def trouble(self, model: str | None = None) -> str | None:
+        """Say what could not be read, of a model or at all; None: what lies there is known."""
+        if model is not None:
+            fault = self._unread.get(folder_name(model))
+            return None if fault is None else str(fault)
+        return reason([str(one) for one in self._unread.values()]) or None
 
     def _start(self) -> None:
         make_folder(self._folder)
         for folder in self._folder.iterdir():
             remove_unlinked(folder)
 
-    def _readable(self) -> tuple[dict[str, Document], tuple[Unreadable, ...]]:
+    def _readable(self) -> tuple[dict[str, Document], dict[str, Unreadable]]:
         newest: dict[str, Document] = {}
-        faults: list[Unreadable] = []
+        faults: dict[str, Unreadable] = {}
         for folder in sorted(self._folder.iterdir()):
             for revision in revisions_in(folder)[:1]:
                 try:
                     document = self._document(folder, revision)
                     newest[document.model] = document
                 except Unreadable as error:
-                    faults.append(error)
-        return newest, tuple(faults)
+                    faults[folder.name] = error
+        return newest, faults
 
     def _kept(self, model: str) -> tuple[Document, ...]:
         folder = self._of(model)

@@ -125,7 +125,7 @@ class RedisStore:
         finally:
             self._known.end(document)
 
-    def trouble(self) -> str | None:
+    def trouble(self, model: str | None = None) -> str | None:
         """Say why what we know may be old, or not all of it; None where it is not."""
         away = () if self._away is None else (f"Redis is away: {self._away}",)
         return reason([*away, *self._faults, *self._known.faults()]) or None

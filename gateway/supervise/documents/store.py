@@ -46,7 +46,10 @@ class Store(Protocol):
     async def __aexit__(self, *_: object) -> None: ...
 
     async def current(self) -> Mapping[str, Document]:
-        """Return every model's newest document. Raises: Unreachable, Unreadable. Cancel: safe."""
+        """Return every model's newest document, of those that can be read.
+
+        Raises: Unreachable. Cancel: safe.
+        """
         ...
 
     async def revisions(self, model: str) -> tuple[Document, ...]:
@@ -61,10 +64,11 @@ class Store(Protocol):
 
         Its revision is one more than the newest's, 1 where there is none.
 
-        Raises: Conflict, and nothing has changed; Unreachable. Cancel: it may be done or not.
+        Raises: Conflict, and nothing has changed; Unreadable where it cannot be said whether it
+        is; Unreachable. Cancel: it may be done or not.
         """
         ...
 
-    def trouble(self) -> str | None:
-        """Say why what we know may be old; None where it is not."""
+    def trouble(self, model: str | None = None) -> str | None:
+        """Say why what we know, of one model or at all, may be old or missing; None where not."""
         ...

@@ -170,8 +170,13 @@ def test_a_newest_document_that_cannot_be_read_is_named_and_no_older_one_is_take
             for revision in (1, 2):
                 await store.write(a_document("m", revision))
             newest.write_bytes(harm(newest.read_bytes()))
+            assert store.trouble() is None
+            assert revisions_of(await store.current()) == {"n": 1}
+            assert str(newest) in (store.trouble() or "")
+            assert store.trouble("m") == store.trouble()
+            assert store.trouble("n") is None
             with pytest.raises(Unreadable, match=str(newest)):
-                await store.current()
+                await store.write(a_document("m", 1))
             with pytest.raises(Unreadable, match=str(newest)):
                 await store.revisions("m")
             found, faults = await store.readable()
