@@ -78,9 +78,13 @@ class Changes:
         for known in versions:
             self._register.step(known, event)
 
-    async def publish(self) -> None:
-        """Have callers answered by the newest table; then take back the rows that left."""
-        await self._sight(self._register)
+    async def publish(self, is_urgent: bool = False) -> None:
+        """Have callers answered by the newest table; then take back the rows that left.
+
+        The sight may wait for a store; what `is_urgent` does not.
+        """
+        if not is_urgent:
+            await self._sight(self._register)
         table = self._register.table()
         if table.revision == self.published.revision:
             return
@@ -111,7 +115,7 @@ class Changes:
         while True:
             await self._is_behind.wait()
             self._is_behind.clear()
-            await self.publish()
+            await self.publish(is_urgent=True)
 
     def _drop(self, known: Known) -> None:
         if known.assigned is not None:

@@ -78,6 +78,7 @@ class Register:
         self._needs_documents = needs_documents
         self._models: dict[str, dict[str, Known]] = {}
         self._stale: set[str] = set()  # models whose entry may differ from the table's
+        self._unseen: set[str] = set()  # models that changed since somebody looked at them
         self._entries: dict[str, Entry] = {}
         self._documents: dict[str, Document] = {}
         self._waived: dict[str, str] = {}  # models whose document cannot be had for now, and why
@@ -102,7 +103,7 @@ class Register:
             versions[version] = Known(model, version)
             ascending = sorted(versions, key=version_key)
             self._models[model] = {one: versions[one] for one in ascending}
-            self._stale.add(model)
+            self.touch(model)
         return self._models[model][version]
 
     def forget(self, known: Known) -> None:
@@ -110,12 +111,12 @@ class Register:
         del self._models[known.model][known.version]
         if not self._models[known.model]:
             del self._models[known.model]
-        self._stale.add(known.model)
+        self.touch(known.model)
 
     def step(self, known: Known, event: Event) -> None:
         """Have something happen to a version. Raises: lifecycle.Illegal."""
         known.state = after(known.state, event)
-        self._stale.add(known.model)
+        self.touch(known.model)
 
     def stale(self) -> tuple[str, ...]:
         """Return the models of which something has changed since the last table."""
@@ -124,13 +125,22 @@ class Register:
     def touch(self, model: str) -> None:
         """Have a model looked at again, though nothing here has changed."""
         self._stale.add(model)
+        self._unseen.add(model)
+
+    def unseen(self) -> frozenset[str]:
+        """Return the models of which something has changed since `see`, table or not."""
+        return frozenset(self._unseen)
+
+    def see(self, model: str) -> None:
+        """Take a model for looked at, as it is now."""
+        self._unseen.discard(model)
 
     def adopt(self, document: Document, is_back: bool = False) -> None:
         """Have a model's calls shared by `document`, unless a later one is known and meant."""
         known = self._documents.get(document.model)
         if known is None or is_back or known.revision < document.revision:
             self._documents[document.model] = document
-            self._stale.add(document.model)
+            self.touch(document.model)
 
     def waive(self, model: str, why: str) -> None:
         """Have a model's versions be ready, for whoever names one, without a document."""

@@ -9,6 +9,7 @@ Never  holds up what is published for longer than the store takes; touches what 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol, Self
@@ -24,6 +25,7 @@ from gateway.supervise.register import Known, Register
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0  # after the store could not be asked
+_MOST_LOOKS = 3  # at one model, before one publish
 
 
 class Others(Protocol):
@@ -38,8 +40,10 @@ class Others(Protocol):
 
 
 class Sights:
-    """Mutable state: the models whose document was not, or not to be written (`_unwritten`),
-    and why others have none (`_said`).
+    """Mutable state: the models whose document was not, or not to be written (`_unwritten`); why
+    the store cannot be asked for now (`_away`), how often that was so at which model
+    (`_failures`), and what was logged of it (`_told`) and of models whose document is rotten
+    (`_said`).
     """
 
     def __init__(
@@ -50,6 +54,9 @@ class Sights:
         self._now = now
         self._serves_new_versions = serves_new_versions
         self._unwritten: set[str] = set()
+        self._away: str | None = None
+        self._failures: Counter[str] = Counter()
+        self._told: str | None = None
         self._said: dict[str, str] = {}
         self._again = asyncio.Event()
 
@@ -59,32 +66,63 @@ class Sights:
         self._others = others
 
     async def __aenter__(self) -> Self:
-        self._retrying = asyncio.create_task(self._keep_trying())
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        self._retrying = self._group.create_task(self._keep_trying())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._retrying.cancel()
-        await asyncio.gather(self._retrying, return_exceptions=True)
+        await self._group.__aexit__(None, None, None)
 
     async def see(self, register: Register) -> None:
-        """Write what is to be written for what is about to be published."""
-        for model in sorted({*register.stale(), *self._unwritten}):
-            if self._others.is_awaited(model):
-                self._unwritten.add(model)
-                continue
+        """Write what is to be written for what is about to be published.
+
+        What changes while the store is waited for is seen as well. Once it cannot be asked it
+        is asked for no other model, before it is time to try again.
+        """
+        looks: Counter[str] = Counter()
+        left = {*register.unseen(), *self._unwritten}
+        while left:
+            # Whoever failed comes last: else nobody behind it would ever have its turn.
+            model = min(left, key=lambda one: (self._failures[one], one))
+            looks[model] += 1
+            register.see(model)
             self._unwritten.discard(model)
-            try:
-                await self._see(model, register)
-            except RevisionConflict:  # we are told what the other one wrote
-                self._others.hear(model)
-            except Unreadable as error:  # to try again mends no file
-                self._say(model, str(error))
-                register.waive(model, str(error))
-            except GatewayError as error:
-                _log.error("the document of %r cannot be written: %s", model, error)
-                register.waive(model, str(error))
-                self._unwritten.add(model)
-                self._again.set()
+            await self._look(model, register)
+            left.discard(model)
+            left |= {one for one in register.unseen() if looks[one] < _MOST_LOOKS}
+
+    async def _look(self, model: str, register: Register) -> None:
+        """Write a model's document, if it is to have one now."""
+        if self._others.is_awaited(model):
+            self._unwritten.add(model)
+            return
+        current = register.document(model)
+        found = self._wanted(current, model, stock_of(register.of(model)))
+        if found is None:
+            return
+        try:
+            if self._away is None:
+                await self._write(found, current, register)
+        except RevisionConflict:  # we are told what the other one wrote
+            self._others.hear(model)
+        except Unreadable as error:  # to try again mends no file
+            self._say(model, str(error))
+            register.waive(model, str(error))
+        except GatewayError as error:
+            self._away = str(error)
+            self._failures[model] += 1
+            if self._told != self._away:
+                self._told = self._away
+                _log.error("documents cannot be written, %r's first: %s", model, error)
+            self._again.set()
+        except BaseException:
+            self._unwritten.add(model)
+            raise
+        if self._away is not None:
+            self._unwritten.add(model)
+            register.waive(model, self._away)
 
     def _say(self, model: str, why: str) -> None:
         """Log why a model has no document, once."""
@@ -92,11 +130,7 @@ class Sights:
             self._said[model] = why
             _log.error("%r has no routing document: %s", model, why)
 
-    async def _see(self, model: str, register: Register) -> None:
-        current = register.document(model)
-        found = self._wanted(current, model, stock_of(register.of(model)))
-        if found is None:
-            return
+    async def _write(self, found: Document, current: Document | None, register: Register) -> None:
         document = replace(
             found,
             revision=1 if current is None else current.revision + 1,
@@ -106,6 +140,8 @@ class Sights:
             newest=newest_of(found, current),
         )
         await self._commits.persist(document)
+        if self._failures.pop(document.model, 0):
+            self._told = None
         register.adopt(document)  # it is about to be published
         before = None if current is None else current.revision
         await self._commits.record(document, "first_sight", before)
@@ -121,7 +157,12 @@ class Sights:
             await self._again.wait()
             self._again.clear()
             await asyncio.sleep(_AGAIN_S)
-            await self._adopting.adopt()
+            self._away = None
+            try:
+                await self._adopting.adopt()
+            except Exception as error:  # noqa: BLE001 - or nothing would be tried again
+                _log.error("documents cannot be written", exc_info=error)
+                self._again.set()
 
 
 def stock_of(known: Mapping[str, Known]) -> Stock:

@@ -173,3 +173,15 @@ def test_what_has_changed_since_the_last_table_is_stale() -> None:
     register.touch("n")
     assert register.stale() == ("n",)
     assert register.table().revision == table.revision + 1
+
+
+def test_what_has_changed_is_unseen_until_somebody_looked_whatever_tables_are_made() -> None:
+    register = Register()
+    ready(register, "m", "1", "d", 1)
+    ready(register, "n", "1", "e", 2)
+    register.table()
+    assert register.unseen() == {"m", "n"}
+    register.see("m")
+    assert register.unseen() == {"n"}
+    register.adopt(document(1))
+    assert register.unseen() == {"m", "n"}

@@ -180,19 +180,135 @@ def test_a_model_whose_document_is_rotten_has_none_and_others_have_theirs(
 
 def test_a_store_that_is_away_holds_up_no_other_model() -> None:
     class Half(MemoryStore):
-        """Takes everything but what is about `a`."""
+        """Takes everything but what is about `a` and `b`."""
 
         async def write(self, document: Document) -> None:
-            self.is_away = document.model == "a"
+            self.is_away = document.model in ("a", "b")
             await super().write(document)
             self.is_away = False
 
     made = Steered(Half())
-    made.inventory.have("a", "1", Ready())
-    made.inventory.have("n", "1", Ready())
+    for model in ("a", "b", "n"):
+        made.inventory.have(model, "1", Ready())
 
     async def scene(one: Steered) -> None:
-        assert [pinned(one, model) for model in ("a", "m", "n")] == [None, (1, "2"), (1, "1")]
+        await asyncio.sleep(3.0)
+        found = [pinned(one, model) for model in ("a", "b", "m", "n")]
+        assert found == [None, None, (1, "2"), (1, "1")]
+
+    steered(scene, made)
+
+
+class Slow(MemoryStore):
+    """Takes a second to be away, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def write(self, document: Document) -> None:
+        self.asked += 1
+        await asyncio.sleep(1.0)
+        await super().write(document)
+
+
+def test_a_store_that_is_away_is_asked_once_for_all_that_is_to_be_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Slow()
+    made = Steered(store)
+
+    async def scene(one: Steered) -> None:
+        store.is_away, store.asked = True, 0
+        began = asyncio.get_running_loop().time()
+        for number in range(6):
+            one.inventory.have(f"n{number}", "1", Ready())
+        for _ in range(3):
+            await one.inventory.adopt()
+        assert asyncio.get_running_loop().time() - began == 1.0
+        assert store.asked == 1
+        states = {view.model: view.state for view in one.inventory.register.views()}
+        assert set(states.values()) == {"READY"}
+        await asyncio.sleep(60.0)
+        assert store.asked > 10
+        store.is_away = False
+        await asyncio.sleep(20.0)
+        assert [pinned(one, f"n{number}") for number in range(6)] == [(1, "1")] * 6
+
+    steered(scene, made)
+    assert len([one for one in caplog.messages if "cannot be written" in one]) == 1
+
+
+def test_an_error_that_nobody_foresaw_ends_no_retrying(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(MemoryStore):
+        faults = 0
+
+        async def write(self, document: Document) -> None:
+            if self.faults:
+                self.faults -= 1
+                raise RuntimeError("unheard of")
+            await super().write(document)
+
+    store = Odd()
+
+    async def scene(one: Steered) -> None:
+        store.is_away = True
+        one.inventory.have("n", "1", Ready())
+        await one.inventory.adopt()
+        store.is_away, store.faults = False, 2
+        await asyncio.sleep(10.0)
+        assert pinned(one, "n") == (1, "1")
+
+    steered(scene, Steered(store))
+    assert caplog.text.count("RuntimeError: unheard of") == 2
+
+
+def test_what_becomes_ready_while_the_store_is_waited_for_is_seen_before_the_table_is_made() -> (
+    None
+):
+    class Late(MemoryStore):
+        """While it writes `a`, `b` becomes ready."""
+
+        async def write(self, document: Document) -> None:
+            if document.model == "a":
+                made.inventory.have("b", "1", Ready())
+            await super().write(document)
+
+    made = Steered(Late())
+    made.inventory.have("a", "1", Ready())
+
+    async def scene(one: Steered) -> None:
+        assert one.inventory.published[0] == {"a": 1, "b": 1, "m": 1}
+
+    steered(scene, made)
+
+
+def test_a_publish_that_was_given_up_leaves_nothing_unseen() -> None:
+    async def scene(one: Steered) -> None:
+        one.store.gate = asyncio.Event()
+        one.inventory.have("n", "1", Ready())
+        adopting = asyncio.create_task(one.inventory.adopt())
+        await asyncio.sleep(1.0)
+        adopting.cancel()
+        await asyncio.gather(adopting, return_exceptions=True)
+        one.store.gate.set()
+        await one.inventory.adopt()
+        assert pinned(one, "n") == (1, "1")
+
+    steered(scene)
+
+
+def test_a_model_that_changes_whenever_it_is_looked_at_holds_up_no_publish() -> None:
+    class Restless(MemoryStore):
+        async def write(self, document: Document) -> None:
+            await super().write(document)
+            made.inventory.have("m", str(10 + document.revision), Ready())
+
+    made = Steered(Restless(), serves_new_versions=True)
+
+    async def scene(one: Steered) -> None:
+        assert one.inventory.published[0] == {"m": 3}
+        await one.inventory.adopt()
 
     steered(scene, made)
 
