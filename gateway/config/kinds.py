@@ -8,6 +8,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +21,10 @@ _KEY = re.compile(r"operate:[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
 _EXPECTED_KEY = (
     "must be role:name:sha256, role operate (the others are not built yet), name of letters, "
     "digits and . _ -, sha256 of 64 hex digits"
+)
+_EXPECTED_URL = (
+    "must be redis://user:password@host:port/database, its port a number, and every / ? # @ : "
+    "of the password percent-encoded"
 )
 _EXPECTED = (
     "must be role:name:sha256, role viewer or operator, name of letters, digits and . _ -, "
@@ -74,6 +79,17 @@ def _key(value: str) -> str:
     return value
 
 
+def _redis_url(value: str) -> str:
+    """Refuse what its client would only choke on at the start, in words that may hold a secret."""
+    try:
+        is_whole = value.startswith("unix:") or urlsplit(value).port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError(_EXPECTED_URL)
+    return value
+
+
 def _distinct(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse two names for one token: which of them asked, nobody could say."""
     if len({token.rpartition(":")[2].lower() for token in tokens}) < len(tokens):
@@ -95,6 +111,7 @@ Hosts = Annotated[tuple[Host, ...], Field(strict=False)]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_model_name)], ...], Field(strict=False)]
 # `repr=False` marks a secret: it is shown neither in faults nor in logs.
 Secrets = Annotated[tuple[Text, ...], Field(strict=False, repr=False)]
+RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+"), AfterValidator(_redis_url)]
 Keys = Annotated[
     tuple[Annotated[str, AfterValidator(_key)], ...],
     Field(strict=False, repr=False),

@@ -24,6 +24,7 @@ from gateway.config.kinds import (
     NotNegative,
     Port,
     Positive,
+    RedisUrl,
     Route,
     Table,
     Text,
@@ -180,7 +181,7 @@ class CacheConfig(Table):
 class RedisConfig(Table):
     """The store of routing documents that a fleet shares: without a URL each host has its own."""
 
-    url: Annotated[str | None, Field(pattern=r"^(rediss?|unix)://.+", repr=False)] = None
+    url: Annotated[RedisUrl | None, Field(repr=False)] = None
     """Where it is; it may hold a password."""
 
 

@@ -194,6 +194,10 @@ def test_a_configuration_does_not_change() -> None:
         ("cache.scope", "Global"),
         ("redis.url", "http://host"),
         ("redis.url", "redis://"),
+        ("redis.url", "redis://:pa55/word@127.0.0.1:6379/0"),
+        ("redis.url", "redis://[::1"),
+        ("redis.url", "redis://host:0"),
+        ("redis.url", "rediss://host:65536"),
         ("auth.keys", "key"),
         ("auth.keys", [""]),
         ("auth.keys", ["operate:me:abc"]),
@@ -255,6 +259,8 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused(path: str, value: o
         ("batching.priority_levels", 2),
         ("redis.url", "rediss://user:word@host:6379/0"),
         ("redis.url", "unix:///run/redis.sock"),
+        ("redis.url", "redis://:pa55%2Fword@[::1]:6379/0"),
+        ("redis.url", "redis://host"),
         ("auth.keys", [f"operate:a.b-c_9:{DIGEST}", f"operate:me:{'f' * 64}"]),
         ("auth.admin_tokens", [f"viewer:a.b-c_9:{DIGEST}", f"operator:me:{'f' * 64}"]),
         ("repository", {"control": "explicit", "startup": ["digits"]}),
@@ -372,3 +378,10 @@ def test_what_is_no_path_is_no_route(route: str) -> None:
 @pytest.mark.parametrize("key", ["predict_route", "health_route"])
 def test_a_route_needs_a_model_that_answers(key: str) -> None:
     assert list(faults({"dialects": {key: "/x"}})) == ["$.dialects"]
+
+
+def test_a_url_of_redis_that_is_refused_is_not_repeated() -> None:
+    (told,) = faults({"redis": {"url": "redis://:pa55/word@127.0.0.1:6379/0"}}).items()
+    assert told[0] == "$.redis.url"
+    assert "percent-encoded" in told[1]
+    assert "pa55" not in told[1]
