@@ -53,6 +53,7 @@ _FIXED = (
     "repository",
     "state",
     "redis",
+    "routes",
 )
 
 

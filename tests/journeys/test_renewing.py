@@ -184,3 +184,9 @@ def test_a_faulty_certificate_is_refused_by_name_and_the_old_one_is_shown(
         assert pids(tls_server) == before
     assert tally.failures == []
     assert set(tally.answers) == {200}
+
+
+def test_a_setting_that_needs_a_restart_is_named(server: Server, file: Path) -> None:
+    file.write_text('server_name = "new"\n[routes]\nnew_versions = "serve"\n')
+    renew(server)
+    wait_for_words(server, "routes has changed: that needs a restart")
