@@ -11,11 +11,10 @@ from typing import Protocol
 
 from gateway.core.documents import Document
 from gateway.errors import NotReady, RevisionConflict
-from gateway.supervise.documents.audit import Action, Entry, missing
+from gateway.supervise.documents.audit import Action, Entry
 from gateway.supervise.documents.store import Conflict, Store
 
 _log = logging.getLogger(__name__)
-_ALL_ENTRIES = 1_000_000
 
 
 class Adopting(Protocol):
@@ -33,6 +32,10 @@ class Auditing(Protocol):
 
     async def read(self, limit: int, model: str | None = None) -> tuple[Entry, ...]:
         """Return the last changes, of one model or of all, newest first. Raises: NotReady."""
+        ...
+
+    async def untold(self, documents: Iterable[Document]) -> tuple[Entry, ...]:
+        """Return the changes to these documents that it was not told. Raises: NotReady."""
         ...
 
 
@@ -53,8 +56,7 @@ class Commits:
         A disk that is full or broken keeps nobody from serving: the next start tries again.
         """
         try:
-            entries = await self.audit.read(_ALL_ENTRIES)
-            for entry in missing(entries, documents):
+            for entry in await self.audit.untold(documents):
                 await self.audit.append(entry)
         except NotReady as error:
             _log.error("the audit may not know of every change yet: %s", error)

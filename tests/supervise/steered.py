@@ -5,7 +5,7 @@ real stores to the same ones.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,7 +18,7 @@ from gateway.errors import CannotPrepare, NotReady
 from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
 from gateway.supervise.commits import Commits
-from gateway.supervise.documents.audit import Entry
+from gateway.supervise.documents.audit import Entry, missing
 from gateway.supervise.documents.store import Conflict, Unreachable, Unreadable
 from gateway.supervise.register import Known, Register
 from gateway.supervise.sights import Sights
@@ -93,6 +93,9 @@ class MemoryAudit:
             raise NotReady("the audit cannot be read")
         found = [one for one in reversed(self.entries) if model in (None, one.model)]
         return tuple(found[:limit])
+
+    async def untold(self, documents: Iterable[Document]) -> tuple[Entry, ...]:
+        return missing(await self.read(len(self.entries)), documents)
 
     def told(self) -> list[tuple[str, str, int | None, int, str]]:
         return [(one.who, one.action, one.before, one.after, one.reason) for one in self.entries]

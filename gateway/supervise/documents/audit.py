@@ -14,7 +14,7 @@ The file is opened for each line: whoever moves it away to keep it small needs t
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,6 +29,7 @@ from gateway.supervise.documents.hand import Hand
 
 _log = logging.getLogger(__name__)
 _BLOCK_BYTES = 64 << 10
+_MOST_ENTRIES = 100_000  # that a start looks at
 
 Action = Literal["put", "delete", "rollback", "first_sight", "adopted"]
 
@@ -52,19 +53,19 @@ class Audit:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._hand = Hand(file)
+        self._reader = Hand(file)  # of its own: a long look back holds up no change
         self._is_torn = True  # whoever was here before may have died
 
     async def __aenter__(self) -> Self:
-        await self._hand.__aenter__()
-        try:
+        async with AsyncExitStack() as stack:
+            for hand in (self._hand, self._reader):
+                await stack.enter_async_context(hand)
             await self._hand.work(self._mend)
-        except BaseException:
-            await self._hand.__aexit__()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._hand.__aexit__()
+        await self._stack.aclose()
 
     async def append(self, entry: Entry) -> None:
         """Write an entry; on return it is on the disk.
@@ -78,7 +79,15 @@ class Audit:
 
         What is no entry is passed over. Raises: Unreachable. Cancel: safe.
         """
-        return await self._hand.work(partial(self._read, limit, model))
+        return await self._reader.work(partial(self._read, limit, model))
+
+    async def untold(self, documents: Iterable[Document]) -> tuple[Entry, ...]:
+        """Return the entries that a death left out, oldest first: see `missing`.
+
+        It looks back as far as it must, and no further than `_MOST_ENTRIES`: who has changed
+        nothing for so long is told a second time. Raises: Unreachable. Cancel: safe.
+        """
+        return await self._reader.work(partial(self._untold, documents))
 
     def _append(self, entry: Entry) -> None:
         if self._is_torn:
@@ -113,13 +122,19 @@ class Audit:
         self._is_torn = False
 
     def _read(self, limit: int, model: str | None) -> tuple[Entry, ...]:
+        wanted = (entry for entry in self._entries() if model in (None, entry.model))
+        return tuple(islice(wanted, limit))
+
+    def _untold(self, documents: Iterable[Document]) -> tuple[Entry, ...]:
+        return missing(islice(self._entries(), _MOST_ENTRIES), documents)
+
+    def _entries(self) -> Iterator[Entry]:
+        """Yield all entries, the newest first."""
         with suppress(FileNotFoundError), self._file.open("rb", buffering=0) as stream:
             size = stream.seek(0, os.SEEK_END)
-            lines = lines_from_end(stream.seek, stream.read, size)
-            entries = (entry for line in lines if (entry := entry_of(line)) is not None)
-            wanted = (entry for entry in entries if model in (None, entry.model))
-            return tuple(islice(wanted, limit))
-        return ()
+            for line in lines_from_end(stream.seek, stream.read, size):
+                if (entry := entry_of(line)) is not None:
+                    yield entry
 
 
 def lines_from_end(
@@ -183,12 +198,18 @@ def entry_of(line: bytes) -> Entry | None:
 def missing(entries: Iterable[Entry], documents: Iterable[Document]) -> tuple[Entry, ...]:
     """Return the entries that a death between persisting and writing left out, oldest first.
 
+    No more of `entries` is asked for than tells that each model's newest was written.
     They are of the documents that are newer than their model's last entry. A rollback that
     was left out is told as a put: its reason says what it was.
     """
+    documents = tuple(documents)
     last: dict[str, int] = {}
-    for entry in entries:
+    open_ones = {one.model: one.revision for one in sorted(documents, key=lambda o: o.revision)}
+    source = iter(entries)
+    while open_ones and (entry := next(source, None)) is not None:
         last[entry.model] = max(entry.after, last.get(entry.model, 0))
+        if entry.after >= open_ones.get(entry.model, entry.after + 1):
+            del open_ones[entry.model]
     untold = [one for one in documents if one.revision > last.get(one.model, 0)]
     untold.sort(key=lambda one: (one.changed_at, one.model, one.revision))
     return tuple(_of(document) for document in untold)

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.documents import Document
 from gateway.supervise.documents.audit import (
     Audit,
     Entry,
@@ -240,6 +243,37 @@ def test_a_document_says_itself_what_its_entry_would() -> None:
 def test_the_first_revision_is_a_first_sight() -> None:
     (entry,) = missing([an_entry(9, "n")], [a_document("m")])
     assert (entry.action, entry.before, entry.after) == ("first_sight", None, 1)
+
+
+def test_no_more_is_read_than_tells_that_the_newest_were_written() -> None:
+    left = iter([an_entry(2, "n"), an_entry(4), an_entry(3), an_entry(1, "n")])
+    assert missing(left, [a_document("m", 3), a_document("m", 4), a_document("n", 2)]) == ()
+    assert list(left) == [an_entry(3), an_entry(1, "n")]
+
+
+def test_nothing_is_read_for_nothing() -> None:
+    left = iter([an_entry(1)])
+    assert missing(left, []) == ()
+    assert list(left) == [an_entry(1)]
+
+
+def test_a_long_look_back_holds_up_no_entry(file: Path) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Document]:
+        begun.set()
+        assert may_end.wait(WATCHDOG_S)
+        yield a_document("m", 2)
+
+    async def scene() -> None:
+        async with Audit(file) as audit:
+            looking = asyncio.create_task(audit.untold(slow()))
+            await asyncio.to_thread(begun.wait, WATCHDOG_S)
+            await audit.append(an_entry(1))
+            may_end.set()
+            assert [entry.after for entry in await looking] == [2]
+
+    during(scene)
 
 
 def test_what_is_older_than_the_last_entry_is_not_missing() -> None:
