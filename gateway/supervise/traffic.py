@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from gateway.core.documents import Document
+from gateway.core.documents import Document, shown
 from gateway.core.pinning import first, newest_of
 from gateway.core.proposals import read_proposal
 from gateway.core.ranges import apportion
@@ -168,7 +168,12 @@ class Traffic:
         if gone := [one for one in old.versions() if one not in known]:
             what = f"revision {wanted} names versions that are not there any more: "
             raise _invalid((("$.revision", what + ", ".join(gone)),))
-        return await self._change(replace(old, reason=reason), current, who, "rollback")
+        raw = {**shown(old), "reason": reason}
+        found = read_proposal(raw, current.model, _signatures(known))  # files may have changed
+        stale = _old_reason(raw, current)
+        if not isinstance(found, Document) or stale:
+            raise _invalid((*(found if isinstance(found, tuple) else ()), *stale))
+        return await self._change(replace(found, pieces=old.pieces), current, who, "rollback")
 
     async def _change(
         self, proposal: Document, current: Document, who: str, action: Action

@@ -319,6 +319,45 @@ def test_a_rollback_goes_to_any_revision_that_is_kept() -> None:
     steered(scene)
 
 
+def test_a_rollback_gives_a_reason_of_its_own() -> None:
+    async def scene(one: Steered) -> None:
+        await one.put(reason="try 2")
+        with pytest.raises(InvalidDocument) as refused:
+            await one.traffic.roll_back(one.current(), None, "try 2", "ann")
+        assert [path for path, _ in refused.value.faults] == ["$.reason"]
+        assert one.current().revision == 2
+
+    steered(scene)
+
+
+def test_a_rollback_to_a_fallback_that_takes_other_inputs_by_now_is_refused() -> None:
+    async def scene(one: Steered) -> None:
+        await one.put(reason="try 2")
+        await one.put(reason="off", shares={"stable": ("1", 100.0)})
+        one.inventory.have("m", "2", Ready(), OTHER)  # its files have changed
+        with pytest.raises(InvalidDocument) as refused:
+            await one.traffic.roll_back(one.current(), 2, "on again", "ann")
+        assert [path for path, _ in refused.value.faults] == ["$.fallback"]
+        assert one.current().revision == 3
+
+    steered(scene)
+
+
+def test_a_rollback_brings_all_of_a_document_back() -> None:
+    async def scene(one: Steered) -> None:
+        rule = {"if": {"any": [{"header": "x-tier", "equals": "beta"}]}, "variant": "canary"}
+        shadow = {"name": "next", "version": "2", "sample_ratio": 0.5}
+        old = await one.put(
+            rules=[rule], shadows=[shadow], sticky={"by": "parameter:user", "salt": "s"}
+        )
+        await one.put(reason="off", shares={"stable": ("1", 100.0)})
+        back = await one.traffic.roll_back(one.current(), 2, "on again", "ann")
+        stamps = {"revision": 4, "reason": "on again", "changed_at": back.changed_at}
+        assert back == kept(old, **stamps)
+
+    steered(scene)
+
+
 @pytest.mark.parametrize("revision", [0, 3, 99, None])
 def test_a_rollback_to_what_is_not_kept_names_what_is(revision: int | None) -> None:
     async def scene(one: Steered) -> None:
