@@ -18,7 +18,7 @@ MAX_NAME_CHARS = 256  # of a header, a parameter, a salt
 MAX_TEXT_CHARS = 1024
 # Source: RFC 9110, 5.6.2.
 TOKEN = re.compile(rf"[!#$%&'*+.^_`|~0-9A-Za-z-]{{1,{MAX_NAME_CHARS}}}")
-SECRET_HEADERS = ("authorization", "x-api-key")
+SECRET_HEADERS = ("authorization", "x-api-key", "cookie", "proxy-authorization", "set-cookie")
 
 _SOURCES: tuple[Where, ...] = ("header", "parameter")
 _ASKS = (*_SOURCES, "percentage")
