@@ -7,12 +7,15 @@ Never  gives a row to a table that is not published: who is told of a row by a t
        it back by the next one.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.control.messages import Entry, Table
 from gateway.supervise.ledger import LedgerFull
+
+_log = logging.getLogger(__name__)
 
 
 class Ledger(Protocol):
@@ -42,24 +45,29 @@ class _Model:
 
 
 class ArmRows:
-    """Mutable state: the entries given out, by model, and the rows that they left."""
+    """Mutable state: the entries given out, by model, the rows that they left, and the models
+    that lack some (`_short`).
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._models: dict[str, _Model] = {}
         self._left: list[int] = []
+        self._short: set[str] = set()
 
     def given(self, table: Table) -> Table:
         """Return a table with the rows of its documents' variants and shadows.
 
-        An entry that is the same object as before goes on as it was.
+        An entry that is the same object as before goes on as it was, unless it lacks rows: it
+        is given some as soon as there are any.
         """
         models: dict[str, _Model] = {}
         for name, entry in table.models.items():
             known = self._models.get(name)
-            is_same = known is not None and known.bare is entry
+            is_same = known is not None and known.bare is entry and name not in self._short
             models[name] = known if is_same and known else self._model(name, entry, known)
         for name in self._models.keys() - models.keys():
+            self._short.discard(name)
             self._left += self._models[name].entry.rows.values()
         self._models = models
         return replace(table, models={name: one.entry for name, one in models.items()})
@@ -82,7 +90,20 @@ class ArmRows:
                 rows[arm] = kept[arm] if arm in kept else self._assign(name, arm, key)
             except LedgerFull:  # it is counted with its version
                 continue
+        self._note(name, len(keys) - len(rows))
         return _Model(entry, replace(entry, rows=rows), keys)
+
+    def _note(self, model: str, lacking: int) -> None:
+        if not lacking:
+            self._short.discard(model)
+        elif model not in self._short:
+            self._short.add(model)
+            _log.warning(
+                "%r: telemetry rows are short by %d: these variants are counted with their "
+                "versions, and these shadows are not asked",
+                model,
+                lacking,
+            )
 
     def _assign(self, model: str, arm: str, key: _Key) -> int:
         one = key

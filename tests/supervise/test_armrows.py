@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from gateway.control.messages import Entry, Table
 from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
 from gateway.supervise.armrows import ArmRows
@@ -14,12 +16,12 @@ class Ledger:
     def __init__(self, most: int = 1000) -> None:
         self.given: dict[int, tuple[str, str, str, str, int]] = {}
         self.shadows: list[int] = []
-        self._most = most
+        self.most = most
 
     def assign(
         self, model: str, version: str, digest: str, arm: str, revision: int, is_shadow: bool
     ) -> int:
-        if len(self.given) == self._most:
+        if len(self.given) >= self.most:
             raise LedgerFull
         row = len(self.given) + 1
         self.given[row] = model, version, digest, arm, revision
@@ -112,6 +114,27 @@ def test_a_model_that_goes_leaves_its_rows() -> None:
 def test_where_no_row_is_to_be_had_the_others_have_theirs() -> None:
     given = ArmRows(Ledger(most=1)).given(table(1, m=entry(1, canary="2")))
     assert rows(given) == {"canary": 1}
+
+
+def test_rows_that_were_short_are_said_once_a_model_and_given_when_there_are_some(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Ledger(most=1)
+    arms = ArmRows(ledger)
+    short = entry(1, canary="2", next="2")
+    for revision in (1, 2):
+        assert rows(arms.given(table(revision, m=short))) == {"canary": 1}
+    (told,) = caplog.messages
+    assert told.startswith("'m': telemetry rows are short by 2")
+    ledger.most = 1000
+    given = arms.given(table(3, m=short))
+    assert rows(given) == {"canary": 1, "rest": 2, "next": 3}
+    assert arms.given(table(4, m=short)).models["m"] is given.models["m"]
+    assert arms.left() == []
+    ledger.most = 3
+    arms.given(table(5, m=short, n=short))
+    arms.given(table(6, m=short))
+    assert len(caplog.messages) == 2
 
 
 def test_a_row_is_in_the_table_or_was_left_and_never_both() -> None:
