@@ -7,7 +7,8 @@ Never  is reached by callers before it is published, or after it has left the ta
 
 A version has a batcher of its own, for who asks for it, and one for each arm of a routing
 document that leads to it: so no execution holds calls of two arms, and what is counted of
-an arm is exact. All share one executor.
+an arm is exact. All share one executor, and take turns where it runs beside the loop: a batch
+is cut when a thread is free for it, whichever arm's.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
+from gateway.batch.turns import Turns
 from gateway.config import Config
 from gateway.core.batching import Policy
 from gateway.errors import Draining
@@ -47,7 +49,7 @@ class Opened:
         self.execute = execute
         self._make = make
         self._stack = stack
-        self._moved: tuple[Run, Policy] | None = None
+        self._moved: tuple[Run, Policy, Turns | None] | None = None
         self._arms: set[Batcher] = set()
         self._ends: dict[Batcher, asyncio.Event] = {}
 
@@ -77,11 +79,11 @@ class Opened:
             self._arms.discard(batcher)
             del self._ends[batcher]
 
-    def move(self, run: Run, policy: Policy) -> None:
-        """Give the next batches, of all arms, to another executor."""
-        self._moved = run, policy
+    def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
+        """Give the next batches, of all arms, to another executor, where they take turns."""
+        self._moved = run, policy, turns
         for batcher in (self.batcher, *self._arms):
-            batcher.move(run, policy)
+            batcher.move(run, policy, turns)
 
     async def close(self, within_s: float) -> None:
         """Answer within so many seconds what was accepted; call it once.
@@ -134,27 +136,29 @@ async def open_version(
     policy, instances = _policy(loaded, config), declared.execution.instances
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
+    turns = Turns(instances)
+    run = turns.counted(threads.run)
     if not placement.is_inline:
         policy = replace(policy, max_running=instances)
-        make = partial(_batcher, threads.run, policy, busy)
+        make = partial(_batcher, run, policy, busy, turns)
         return Opened(version, make, record, stack, execute)
 
     def leave_loop() -> None:
         name = f"{version.model} version {version.version}"
         _log.warning("%s held the event loop too long too often: it moves to a thread", name)
-        opened.move(threads.run, policy)
+        opened.move(run, policy, turns)
         on_move()
 
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(_batcher, inline.run, policy, busy)
+    make = partial(_batcher, inline.run, policy, busy, None)
     opened = Opened(version, make, record, stack, execute)
     return opened
 
 
-def _batcher(run: Run, policy: Policy, busy: Busy, record: Record) -> Batcher:
-    return Batcher(run, policy, record, busy=busy)
+def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record) -> Batcher:
+    return Batcher(run, policy, record, busy=busy, turns=turns)
 
 
 def _policy(loaded: Loaded, config: Config) -> Policy:

@@ -9,7 +9,8 @@ Never  polls, makes a task or future per call, or decides when a batch leaves
 Theory of operation. Calls read in one tick are offered in that tick, and `_pump` is
 scheduled once, for its end: they leave together without any timer. Where all of them
 fit into one execution and nothing else waits, they never see a queue. `_pump` starts at
-most as many executions as there are free executors. An inline execution ends before
+most as many executions as there are free executors; where batchers share these, they take
+turns (batch/turns.py). An inline execution ends before
 `_start` returns and wakes the next `_pump`, which the loop runs after it has looked
 at its sockets again: between two inline batches everybody else gets a turn.
 
@@ -34,6 +35,7 @@ from gateway.batch.alarm import Alarm
 from gateway.batch.failures import queue_full, too_many_shapes
 from gateway.batch.recording import Recording
 from gateway.batch.running import Finish, Run, Running
+from gateway.batch.turns import Turns
 from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
 from gateway.core.stacking import split
 from gateway.errors import DeadlineExceeded, Draining
@@ -64,13 +66,16 @@ class Batcher:
         record: Recording,
         clock: Callable[[], float] = time.monotonic,
         busy: Busy | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`run(calls, finish)` starts an execution and calls finish once, at once or
-        later, with the outputs of all rows in order or with an exception.
+        later, with the outputs of all rows in order or with an exception. Where others
+        run there too, it is counted by `turns`, which all of them share.
         """
         self._busy: Busy = set() if busy is None else busy
         self._run = run
         self._policy = policy
+        self._turns = turns
         self._clock = clock
         self._arrived: list[Call] = []
         self._backlog = Backlog()
@@ -132,12 +137,13 @@ class Batcher:
             self._busy.add(self)
             self._loop.call_soon(self._pump)
 
-    def move(self, run: Run, policy: Policy) -> None:
+    def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
         """Give the next batches to another executor.
 
         Of what was accepted before, a call larger than the new maximum leaves alone.
         """
-        self._run, self._policy = run, policy
+        self._leave_line()
+        self._run, self._policy, self._turns = run, policy, turns
         self._wake()
 
     def statistics(self) -> Statistics:
@@ -205,15 +211,27 @@ class Batcher:
             rows += call.rows
             if call.shapes is not shapes:
                 return False
-        return rows == self._waiting_rows
+        return rows == self._waiting_rows and (self._turns is None or self._turns.is_free())
 
     def _start_queued(self, now: float) -> None:
         self._enqueue()
         for _ in range(self._policy.max_running - len(self._running.batches)):
+            if self._turns is not None and self._is_held_up(self._turns):
+                return  # and is woken when it is its turn
             batch = self._next(now)
             if not batch:
                 break
             self._running.start(self._run, batch, now)
+        self._leave_line()
+
+    def _is_held_up(self, turns: Turns) -> bool:
+        """Say whether what waits here has to wait for the executions of others."""
+        has_work = self._waiting_rows or self._running.halves
+        return bool(has_work) and not turns.may_start(self._wake)
+
+    def _leave_line(self) -> None:
+        if self._turns is not None:
+            self._turns.leave(self._wake)
 
     def _next(self, now: float) -> list[Call]:
         """Take the calls of the next execution; none if there is nothing to start."""
@@ -271,6 +289,7 @@ class Batcher:
         self._arrived = []
         self._waiting_rows = 0
         self._busy.discard(self)
+        self._leave_line()
         self._alarm.cancel()
         for call in left:
             call.fail(Draining("this server shut down before the call was answered"))

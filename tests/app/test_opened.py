@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gateway.app.opened import Opened, open_version
-from gateway.batch.batcher import Batcher, Busy
+from gateway.batch.batcher import Batcher, Busy, Statistics
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.core.batching import Policy
@@ -109,6 +109,31 @@ def test_a_version_is_busy_as_long_as_one_of_its_batchers_is(tmp_path: Path, exe
         await scene.opened.close(5.0)
 
     played(tmp_path, scene)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_arms_take_turns_at_the_threads_of_their_version(tmp_path: Path, moves: bool) -> None:
+    batching = {"inline_budget_ms": 0.000001, "inline_row_us": 1e9}
+    write_shelf(tmp_path, settings="" if moves else '[execution]\nexecutor = "thread"\n')
+
+    async def scene(scene: Scene) -> None:
+        for _ in range(50 if moves else 0):
+            scene.answered.clear()
+            scene.ask(1)
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        await turns()
+        arm = scene.opened.open_arm(a_record())
+        calls = [scene.ask(row, batcher) for row, batcher in enumerate((scene.opened.batcher, arm))]
+        await asyncio.sleep(0)  # both have looked, and no thread has been heard
+        told = {one.statistics() for one in (scene.opened.batcher, arm)}
+        assert told == {Statistics(0, 1), Statistics(1, 0)}
+        while not all(call.done for call in calls):
+            scene.answered.clear()
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        assert all(call.outputs is not None for call in calls)
+        await scene.opened.close(5.0)
+
+    played(tmp_path, scene, Config.model_validate({"batching": batching}))
 
 
 @pytest.mark.parametrize("executor", ["auto", "thread"])
