@@ -178,21 +178,25 @@ class Traffic:
     async def _change(
         self, proposal: Document, current: Document, who: str, action: Action
     ) -> Document:
-        newest = current.revision
-        if not self._commits.store.is_shared:  # what stays out is nobody's but ours
-            newest = max(newest, self.behind.get(current.model, (0, ""))[0])
+        before = await self._before(current)
         document = replace(
             proposal,
-            revision=newest + 1,
+            revision=before.revision + 1,
             changed_by=who,
             changed_at=self._now(),
-            newest=newest_of(proposal, current),
+            newest=newest_of(proposal, before),
         )
         await self._preparing.prepare(document, current)
         refused = await asyncio.shield(self._tasks.create_task(self._commit(document, action)))
         if refused is not None:
             raise refused
         return document
+
+    async def _before(self, current: Document) -> Document:
+        """Return what a change takes the place of: what stays out here, where it is ours alone."""
+        if current.model not in self.behind or self._commits.store.is_shared:
+            return current
+        return next(iter(await self._commits.store.revisions(current.model)), current)
 
     async def _commit(self, document: Document, action: Action) -> GatewayError | None:
         """Commit whole, whoever waits for it; return why it was refused, if it was."""

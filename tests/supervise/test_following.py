@@ -89,7 +89,8 @@ def test_what_is_changed_here_meanwhile_is_what_counts() -> None:
     async def scene(one: Steered) -> None:
         await left_behind(one)
         one.store.is_shared = False
-        assert (await one.put()).revision == 3  # over what stays out: nobody else has it
+        changed = await one.put()  # over what stays out: nobody else has it
+        assert (changed.revision, changed.newest) == (3, "3")
         assert one.traffic.trouble("m") is None
         await asyncio.sleep(100)
         assert one.inventory.loaded == ["3"]
