@@ -256,15 +256,6 @@ def test_a_state_that_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
     assert line == f"state: {os.strerror(errno.EEXIST)}"
 
 
-def test_a_document_that_is_none_any_more_is_one_line(tmp_path: Path) -> None:
-    write_model(tmp_path / "models")
-    file = tmp_path / ".gateway/routes/echo/0000000001.json"
-    file.parent.mkdir(parents=True)
-    file.write_text("{}")
-    (line,) = refused(tmp_path, "serve", "--port", "0", "--admin-port", "0")
-    assert ".gateway/routes/echo/0000000001.json is not the document it should be: " in line
-
-
 def test_a_certificate_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     write_model(tmp_path / "models")
     (tmp_path / "key.pem").write_text("")

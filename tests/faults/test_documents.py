@@ -9,7 +9,7 @@ import pytest
 
 from tests import zoo
 from tests.operating import wait_until
-from tests.server import Server, serving
+from tests.server import Server, infer, serving, tensor
 
 ROUTES = "/admin/v1/models/echo/routes"
 ROUNDS = 4
@@ -76,3 +76,26 @@ def test_a_supervisor_killed_while_it_changes_documents_loses_none_that_was_answ
     assert revisions == list(range(revisions[0], revisions[-1] - 1, -1))
     assert [one["to"] for one in told] == list(range(revisions[0], 0, -1))
     assert server.complaints().count("Traceback") == 0
+
+
+@pytest.mark.slow
+def test_a_torn_document_takes_its_own_model_out_alone_and_says_which_file_it_is(
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models"
+    for name in ("echo", "other"):
+        zoo.write_echo(models, name)
+    file = tmp_path / ".gateway/routes/echo/0000000001.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    with serving(models, tmp_path, replicas=1) as server:
+        for name, status in (("echo", 503), ("other", 200)):
+            answer = server.ask(infer(name, tensor("x", "FP32", [1, 4], [1, 2, 3, 4])))
+            assert answer.status == status
+        with server.admin() as admin:
+            assert admin.get("/readyz").status_code == 200
+            for method in ("GET", "DELETE"):
+                answered = admin.request(method, ROUTES, json={"reason": "anew"})
+                assert (answered.status_code, answered.json()["code"]) == (503, "not_ready")
+                assert "routes/echo/0000000001.json is not the document" in answered.json()["error"]
+        assert file.read_text() == "{"

@@ -138,6 +138,26 @@ def test_an_error_that_nobody_foresaw_is_logged_and_others_are_followed(
     assert "unheard of" in caplog.text
 
 
+def test_news_that_cannot_be_read_are_logged_and_what_is_in_force_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(one: Steered) -> None:
+        one.store.kept["m"].append(written(2, "1"))
+        one.store.is_away = True
+        one.traffic.hear("m")
+        await asyncio.sleep(0.1)
+        assert one.current().revision == 1
+        one.store.is_away = False
+        one.traffic.hear("m")
+        await asyncio.sleep(0.1)
+        assert one.current().revision == 2
+
+    steered(scene)
+    assert caplog.messages == [
+        "the document of 'm' that somebody wrote cannot be read: the store is away"
+    ]
+
+
 # what somebody else saw first
 
 
