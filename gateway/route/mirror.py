@@ -15,8 +15,9 @@ proportion, by the clock on the wall: where the machine is short of time, a shad
 and so rests longer. While it rests or runs, or hangs, what waits is weighed all the same.
 
 Where more comes than there is room for, most of a rest is dozed away: nothing is held of which
-the place would be taken before the rest is over. Holding costs more than it seems, because
-memory that is not given back at once is not at hand for the next call either.
+the place would be taken before the rest is over, and of a full queue nothing is exchanged while
+there is nothing to spare. Holding costs more than it seems, because memory that is not given
+back at once is not at hand for the next call either.
 """
 
 import asyncio
@@ -201,8 +202,11 @@ class Mirror:
                 self._arm(0.0)
                 return
             if not self._is_spare():
+                self._dozes = self._is_crowded  # what is held will do
                 self._arm(policy.retry_s)
                 return
+            if self._dozes:
+                self._wake()
             if calls := waiting.take(policy.max_rows):
                 self._start(calls)
             else:

@@ -527,6 +527,30 @@ def test_a_mirror_that_could_hold_all_holds_on_while_it_rests() -> None:
     assert run(scene) == 1
 
 
+def test_while_there_is_nothing_to_spare_a_full_queue_stays_as_it_is() -> None:
+    spare = False
+
+    async def scene() -> tuple[list[int], Counter[str], list[int | None]]:
+        nonlocal spare
+        heard, sizes = Heard(), []
+        policy = replace(SOON, max_waiting=2)
+        async with mirror(heard, policy=policy, is_spare=lambda: spare) as one:
+            for row in range(5):
+                one.offer(told(row))
+            for _ in range(20):  # looks go by
+                await asyncio.sleep(0)
+                one.offer(told(9))
+                sizes.append(one.statistics().waiting)
+            spare = True
+            await heard.until(lambda: heard.outcomes["agreed"] == 2)
+        return sizes, heard.outcomes, heard.ran
+
+    sizes, outcomes, ran = run(scene)
+    assert sizes == [2] * 20
+    assert outcomes == {"agreed": 2, "dropped": 3 + 20}
+    assert ran == [2]
+
+
 def test_a_mirror_that_dozed_wakes_and_asks_again() -> None:
     async def scene() -> Counter[str]:
         heard = Heard()
