@@ -49,7 +49,7 @@ class Policy:
     retry_s: float = 0.002  # when to look again, while there is nothing to spare
     weigh_s: float = 0.02  # the same, while the thread is busy or rests: to weigh what waits
     duty_ratio: float = 0.5  # the most of its time that the thread is busy
-    held_ratio: float = 0.001  # that it keeps the interpreter from the loop: callers may feel it
+    held_ratio: float = 0.0005  # that it keeps the interpreter from the loop: callers may feel it
     close_s: float = 1.0  # how long leaving waits for the execution in the thread
 
 
