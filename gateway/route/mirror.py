@@ -100,7 +100,7 @@ class Mirror:
         self._waiting = Waiting(policy.max_waiting, policy.max_waiting_bytes, self._ratio)
         self._work: SimpleQueue[list[Call] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None  # the look that comes, or the end of a doze
         self._running = 0
         self._rests_until = 0.0
         self._executions = 0
@@ -187,11 +187,11 @@ class Mirror:
     def _ring(self) -> None:
         # What was read in this tick is still on its way to an executor: whether there is room
         # to spare shows when that has started.
-        self._loop.call_soon(self._look)
+        self._timer = self._loop.call_soon(self._look)
 
     def _look(self) -> None:
         """Weigh what waits; start an execution, if there is room to spare and something to ask."""
-        self._timer = None
+        self._wake()  # to doze on, if it must, as long as something is held
         if self._is_closed:
             return
         policy, waiting = self._policy, self._waiting
@@ -205,8 +205,6 @@ class Mirror:
                 self._dozes = self._is_crowded  # what is held will do
                 self._arm(policy.retry_s)
                 return
-            if self._dozes:
-                self._wake()
             if calls := waiting.take(policy.max_rows):
                 self._start(calls)
             else:

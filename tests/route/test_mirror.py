@@ -551,6 +551,33 @@ def test_while_there_is_nothing_to_spare_a_full_queue_stays_as_it_is() -> None:
     assert ran == [2]
 
 
+def test_when_all_that_is_held_fails_while_there_is_nothing_to_spare_others_are_asked() -> None:
+    spare = False
+
+    async def looks_go_by() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def scene() -> Counter[str]:
+        nonlocal spare
+        heard, policy = Heard(), replace(SOON, max_waiting=2)
+        async with mirror(heard, policy=policy, is_spare=lambda: spare) as one:
+            calls = [a_call(row) for row in range(3)]
+            for call in calls:
+                one.offer(call)
+            await looks_go_by()
+            for call in calls:
+                call.fail(ClientGone("connection closed"))
+            await looks_go_by()
+            assert one.statistics().waiting == 0
+            spare = True
+            one.offer(told(9))
+            await heard.until(lambda: heard.outcomes["agreed"] == 1)
+        return heard.outcomes
+
+    assert run(scene) == {"agreed": 1, "dropped": 1}
+
+
 def test_a_mirror_that_dozed_wakes_and_asks_again() -> None:
     async def scene() -> Counter[str]:
         heard = Heard()
