@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from bench.chances import binomial
 from tests import zoo
-from tests.core.chances import binomial
 from tests.operating import metrics, wait_for_state, wait_until
 from tests.server import ROOT, Server, serving
 
