@@ -29,6 +29,7 @@ from gateway.app.following import settle_memory
 from gateway.batch.batcher import Batcher
 from gateway.batch.recording import Recording
 from gateway.core.batching import Policy as BatchingPolicy
+from gateway.errors import Shed
 from gateway.execute.executors import Inline
 from gateway.execute.session import Session, SessionSettings
 from gateway.flow import Flow, Served, Tally
@@ -64,6 +65,9 @@ class Silent:
         """Hear nothing."""
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
+        """Hear nothing."""
+
+    def shed(self, reason: Shed) -> None:
         """Hear nothing."""
 
     def fell_back(self) -> None:

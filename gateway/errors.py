@@ -8,6 +8,8 @@ GatewayError
 |   +-- UnknownVersion      no such version of it
 |   +-- TooLarge            over a limit of ours
 |   +-- Overloaded          no room for anybody
+|   +-- QuotaExceeded       no room for who asks: it had its share
+|   +-- BreakerOpen         the version fails too often to be asked
 |   +-- NotReady            the model is not loaded yet
 |   +-- Draining            this replica is going away
 |   +-- Unauthenticated     who asks is not known
@@ -22,11 +24,23 @@ GatewayError
     +-- ModelFailed         the model broke
 """
 
+from typing import Literal
+
+# What there was no room for, where the caller did nothing wrong.
+Shed = Literal[
+    "rows", "bytes", "shapes", "limit", "sojourn", "priority", "deadline", "quota", "connections"
+]
+Stage = Literal["admission", "queue", "execute"]
+
 
 class GatewayError(Exception):
-    """Base. `code` is the stable name that clients and dashboards match on."""
+    """Base. `code` is the stable name that clients and dashboards match on.
+
+    `shed` says of a refusal what there was no room for.
+    """
 
     code = "internal"
+    shed: Shed | None = None
 
 
 class Rejected(GatewayError):
@@ -35,9 +49,12 @@ class Rejected(GatewayError):
     Units: `retry_after_s` is how long a caller should stay away.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float = 1.0, shed: Shed | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.shed = shed
 
 
 class Failed(GatewayError):
@@ -66,6 +83,14 @@ class TooLarge(Rejected):
 
 class Overloaded(Rejected):
     code = "overloaded"
+
+
+class QuotaExceeded(Rejected):
+    code = "quota_exceeded"
+
+
+class BreakerOpen(Rejected):
+    code = "breaker_open"
 
 
 class NotReady(Rejected):
@@ -117,7 +142,14 @@ class ClientGone(Failed):
 
 
 class DeadlineExceeded(Failed):
+    """`stage` is where a call was when it was too late; at admission, it would have been."""
+
     code = "deadline_exceeded"
+
+    def __init__(self, message: str, stage: Stage | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.shed = "deadline" if stage == "admission" else None
 
 
 class ModelFailed(Failed):

@@ -21,7 +21,7 @@ from typing import Protocol
 from gateway.batch.batcher import Batcher
 from gateway.core.routing import Pairs, Parameters, Split
 from gateway.core.versions import canonical_version
-from gateway.errors import Malformed, ModelFailed, NotReady, UnknownModel, UnknownVersion
+from gateway.errors import Malformed, ModelFailed, NotReady, Shed, UnknownModel, UnknownVersion
 from gateway.types import Arm, Call
 
 _draw = partial(random.getrandbits, 32)
@@ -47,6 +47,9 @@ class Tally(Protocol):
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
         """Count a call that got an error instead of an answer, by the error's stable name."""
+
+    def shed(self, reason: Shed) -> None:
+        """Count what there was no room for."""
 
     def fell_back(self) -> None:
         """Count that another arm was asked in its stead."""

@@ -15,7 +15,7 @@ import numpy as np
 from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy
 from gateway.core.stacking import stack
-from gateway.errors import ModelFailed
+from gateway.errors import ModelFailed, Shed
 from gateway.observe.layout import ROW_CELLS
 from gateway.observe.record import Record
 from gateway.types import Arm, Array, Call, Outputs, Shape, Signature, TensorSpec, Version
@@ -141,10 +141,14 @@ class Tallied:
 
     def __init__(self) -> None:
         self.refused: list[tuple[str, float, int]] = []
+        self.sheds: list[Shed] = []
         self.fallbacks = 0
 
     def refuse(self, code: str, elapsed_s: float, rows: int = 0) -> None:
         self.refused.append((code, elapsed_s, rows))
+
+    def shed(self, reason: Shed) -> None:
+        self.sheds.append(reason)
 
     def fell_back(self) -> None:
         self.fallbacks += 1

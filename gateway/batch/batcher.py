@@ -265,7 +265,7 @@ class Batcher:
 
     def _expire(self, calls: Sequence[Call]) -> None:
         for call in calls:
-            call.fail(DeadlineExceeded("Request timeout expired in the queue"))
+            call.fail(DeadlineExceeded("Request timeout expired in the queue", "queue"))
 
     def _sweep(self) -> None:
         """Fail what has expired, waiting or running, and stand at the next deadline."""
@@ -276,7 +276,7 @@ class Batcher:
         self._expire(expired)
         for call in self._running.in_hand():
             if call.deadline <= now:
-                call.fail(DeadlineExceeded("Request timeout expired during execution"))
+                call.fail(DeadlineExceeded("Request timeout expired in execution", "execute"))
         running = [call.deadline for call in self._running.in_hand() if not call.done]
         self._alarm.set(min([self._backlog.earliest(), *running]))
         if self._is_closing:

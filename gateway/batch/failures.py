@@ -16,14 +16,16 @@ def queue_full(call: Call, policy: Policy) -> Overloaded:
     """Return the refusal of a call for which there is no room."""
     return Overloaded(
         f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
-        f"'{call.arm.version.model}' version {call.arm.version.version}"
+        f"'{call.arm.version.model}' version {call.arm.version.version}",
+        shed="rows",
     )
 
 
 def too_many_shapes() -> Overloaded:
     """Return the refusal of a call whose shapes are one class too many."""
     return Overloaded(
-        f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already"
+        f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already",
+        shed="shapes",
     )
 
 

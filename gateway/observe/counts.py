@@ -20,6 +20,7 @@ Size = tuple[int, int, int, int]
 _NO_OUTCOMES = (0,) * len(layout.OUTCOME_NAMES)
 _NO_TIMES = (0,) * HISTOGRAM_CELLS
 _NO_SHADOW = (0,) * len(layout.SHADOW_NAMES)
+_NO_SHED = (0,) * len(layout.SHED_NAMES)
 _NO_OUTPUTS = (0,) * layout.MOST_OUTPUTS
 
 
@@ -28,9 +29,9 @@ class Counts:
     """Sums over any number of rows.
 
     Shapes: `outcomes` in the order of `OUTCOME_NAMES`; `request`, `queue`, `execution`
-    have HISTOGRAM_CELLS buckets, not cumulative; `shadowed` in the order of `SHADOW_NAMES`,
-    `disagreements` in that of the outputs; `sizes` maps the rows of an execution to
-    (executions, input, infer, output nanoseconds).
+    have HISTOGRAM_CELLS buckets, not cumulative; `shed` in the order of `SHED_NAMES`,
+    `shadowed` in that of `SHADOW_NAMES`, `disagreements` in that of the outputs; `sizes`
+    maps the rows of an execution to (executions, input, infer, output nanoseconds).
     """
 
     executing: int = 0
@@ -46,6 +47,7 @@ class Counts:
     inferences: int = 0
     shed_rows: int = 0
     fallbacks: int = 0
+    shed: tuple[int, ...] = _NO_SHED
     shadowed: tuple[int, ...] = _NO_SHADOW
     disagreements: tuple[int, ...] = _NO_OUTPUTS
     outcomes: tuple[int, ...] = _NO_OUTCOMES
@@ -77,6 +79,7 @@ def read(row: memoryview) -> Counts:
         cells[layout.INFERENCES],
         cells[layout.SHED_ROWS],
         cells[layout.FALLBACKS],
+        _shed(cells),
         tuple(cells[layout.SHADOWED : layout.SHADOWED + len(layout.SHADOW_NAMES)]),
         tuple(cells[layout.DISAGREEMENTS : layout.DISAGREEMENTS + layout.MOST_OUTPUTS]),
         _outcomes(cells),
@@ -93,6 +96,7 @@ def read_refusals(row: memoryview) -> Counts:
     return Counts(
         fail_ns=cells[FAIL_NS],
         shed_rows=cells[layout.SHED_ROWS],
+        shed=_shed(cells),
         outcomes=_outcomes(cells),
         request=_histogram(cells, layout.REQUEST),
     )
@@ -114,6 +118,7 @@ def plus(one: Counts, other: Counts) -> Counts:
         one.inferences + other.inferences,
         one.shed_rows + other.shed_rows,
         one.fallbacks + other.fallbacks,
+        _added(one.shed, other.shed),
         _added(one.shadowed, other.shadowed),
         _added(one.disagreements, other.disagreements),
         _added(one.outcomes, other.outcomes),
@@ -126,6 +131,10 @@ def plus(one: Counts, other: Counts) -> Counts:
 
 def _outcomes(cells: list[int]) -> tuple[int, ...]:
     return tuple(cells[OUTCOMES : OUTCOMES + len(layout.OUTCOME_NAMES)])
+
+
+def _shed(cells: list[int]) -> tuple[int, ...]:
+    return tuple(cells[layout.SHED : layout.SHED + len(layout.SHED_NAMES)])
 
 
 def _histogram(cells: list[int], start: int) -> tuple[int, ...]:

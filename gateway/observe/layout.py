@@ -20,6 +20,7 @@ A row, from its first cell:
     ...more counters...
     REQUEST, QUEUE, EXECUTION   histograms: one cell per bucket of `BUCKETS_S`, one more
                          for what is above them all
+    SHED                 requests refused, in the order of `SHED_NAMES`
     SIZES                slots of SIZE_CELLS, one per batch size seen: rows, executions,
                          input, infer and output nanoseconds
 
@@ -44,7 +45,11 @@ For the same reason an answer that cannot be written after its execution succeed
 counted twice, as the success that it was to the model and as `internal`.
 """
 
-LAYOUT = 2  # what cell 0 of the memory says
+from typing import get_args
+
+from gateway.errors import Shed
+
+LAYOUT = 3  # what cell 0 of the memory says
 
 # Row 0
 LAYOUT_CELL = 0
@@ -80,8 +85,12 @@ OUTCOME_NAMES = (
     "unknown_version",
     "too_large",
     "overloaded",
+    "quota_exceeded",
+    "breaker_open",
     "not_ready",
     "draining",
+    "unauthenticated",
+    "forbidden",
     "other",
 )
 HEAD_CELLS = 12  # all up to the successes: a record writes them in one go, in this order
@@ -105,7 +114,9 @@ QUEUE = REQUEST + HISTOGRAM_CELLS
 EXECUTION = QUEUE + HISTOGRAM_CELLS
 DISAGREEMENTS = 96  # rows of a shadow, by output; the last cell has all further outputs
 MOST_OUTPUTS = 16
-SIZES = 112
+SHED = 112  # requests by what there was no room for
+SHED_NAMES: tuple[Shed, ...] = get_args(Shed)
+SIZES = 144
 SIZE_CELLS = 5
 MOST_SIZES = 1024  # sizes beyond are counted everywhere but in a slot
 
@@ -118,5 +129,6 @@ assert OUTCOMES + len(OUTCOME_NAMES) <= FAIL_NS
 assert max(FAIL_NS, SHED_ROWS, FALLBACKS) < SHADOWED
 assert SHADOWED + len(SHADOW_NAMES) <= REQUEST
 assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
-assert DISAGREEMENTS + MOST_OUTPUTS <= SIZES
+assert DISAGREEMENTS + MOST_OUTPUTS <= SHED
+assert SHED + len(SHED_NAMES) <= SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS

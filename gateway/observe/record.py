@@ -22,6 +22,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from struct import Struct
 
+from gateway.errors import Shed
 from gateway.observe import layout
 from gateway.observe.layout import (
     BUCKETS_S,
@@ -45,14 +46,15 @@ _LOSSES = {
 }
 _BUCKETS_NS = tuple(round(bound_s * 1e9) for bound_s in BUCKETS_S)
 _SHADOWED = {name: layout.SHADOWED + at for at, name in enumerate(layout.SHADOW_NAMES)}
+_SHED = {name: layout.SHED + at for at, name in enumerate(layout.SHED_NAMES)}
 _FAILED = frozenset(layout.FAILED_OUTCOMES)
 
 
 class Record:
     """What it is told of stands in the row when it returns.
 
-    Row 0 hears `heartbeat`, `moved` and `refuse`; any other row `begin`, `finish`,
-    `complete`, `refuse` and `fell_back`, that of a shadow `shadowed` and `disagreed` too.
+    Row 0 hears `heartbeat`, `moved`, `refuse` and `shed`; any other row `begin`, `finish`,
+    `complete`, `refuse`, `shed` and `fell_back`, that of a shadow `shadowed` and `disagreed` too.
 
     Mutable state: the numbers of the row's first cells, and `_sizes`, the slots in use.
     """
@@ -134,6 +136,10 @@ class Record:
             row[REQUEST + bisect_left(_BUCKETS_NS, elapsed_ns)] += 1
         elif code == "overloaded":
             row[layout.SHED_ROWS] += rows
+
+    def shed(self, reason: Shed) -> None:
+        """Count a request that was refused, by what there was no room for."""
+        self._row[_SHED[reason]] += 1
 
     def fell_back(self) -> None:
         """Count a request that another arm was asked instead."""

@@ -37,8 +37,9 @@ from gateway import __version__
 from gateway.core.documents import Document
 from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
-from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES
+from gateway.observe.layout import BUCKETS_S
 from gateway.supervise.ledger import Image, Ledger, RowKey
+from gateway.supervise.outcomes import requests, shed
 from gateway.supervise.overseer import ReplicaView
 from gateway.supervise.routed import Versioned, routed
 from gateway.supervise.sharing import Sharing
@@ -164,7 +165,8 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[Metric]:
         totals = _by_variant(self._snapshot.image.counts())
-        yield _requests(totals, self._snapshot.image.refusals)
+        yield requests(totals, self._snapshot.image.refusals)
+        yield shed(totals, self._snapshot.image.refusals)
         yield _request_durations(totals)
         yield _queue_durations(totals)
         yield _execution_durations(totals)
@@ -183,18 +185,6 @@ def _by_variant(counts: Mapping[RowKey, Counts]) -> Totals:
             was = totals.get(labels)
             totals[labels] = one if was is None else plus(was, one)
     return totals
-
-
-def _requests(totals: Totals, refusals: Counts) -> Metric:
-    family = CounterMetricFamily(
-        "gateway_inference_requests",
-        "Inference requests answered or given up, by what came of them.",
-        labels=(*_LABELS, "outcome"),
-    )
-    for labels, counts in (*totals.items(), (("", "", ""), refusals)):
-        for outcome, count in zip(OUTCOME_NAMES, counts.outcomes, strict=True):
-            family.add_metric((*labels, outcome), count)
-    return family
 
 
 def _request_durations(totals: Totals) -> Metric:

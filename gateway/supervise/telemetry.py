@@ -21,7 +21,7 @@ fallen into one.
 """
 
 from gateway.observe.counts import Counts
-from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES, SHADOW_NAMES
+from gateway.observe.layout import BUCKETS_S, OUTCOME_NAMES, SHADOW_NAMES, SHED_NAMES
 from gateway.supervise.ledger import Image, RowKey
 
 Document = dict[str, object]
@@ -47,6 +47,7 @@ def telemetry(image: Image, monotonic_ns: int, wall_ns: int) -> Document:
         "refusals": {
             "outcomes": _outcomes(image.refusals),
             "request": list(image.refusals.request),
+            "shed": _shed(image.refusals),
         },
         "keys": [_key(key, counts) for key, counts in image.counts().items()],
     }
@@ -63,6 +64,7 @@ def _key(key: RowKey, counts: Counts) -> Document:
         "last_inference_ms": counts.last_inference_ms,
         "counters": {name: getattr(counts, name) for name in _COUNTERS},
         "outcomes": _outcomes(counts),
+        "shed": _shed(counts),
         "shadow": {
             "shadowed": dict(zip(SHADOW_NAMES, counts.shadowed, strict=True)),
             "disagreements": list(counts.disagreements),
@@ -83,6 +85,10 @@ def _key(key: RowKey, counts: Counts) -> Document:
             for rows, (executions, input_ns, infer_ns, output_ns) in sorted(counts.sizes.items())
         ],
     }
+
+
+def _shed(counts: Counts) -> dict[str, int]:
+    return dict(zip(SHED_NAMES, counts.shed, strict=True))
 
 
 def _outcomes(counts: Counts) -> dict[str, int]:

@@ -28,6 +28,7 @@ from gateway.wire.layouts import Layouts
 from gateway.wire.quick import Quick, quick_of
 
 _log = logging.getLogger(__name__)
+_UNNAMED = GatewayError()
 Send = Callable[["Exchange"], None]
 
 
@@ -47,8 +48,10 @@ class Losses:
 
     def count(self, error: Exception, since: float, rows: int = 0) -> None:
         """Count a request that was read at `since`. Units: seconds on the clock."""
-        code = error.code if isinstance(error, GatewayError) else GatewayError.code
-        self.tally.refuse(code, self.clock() - since, rows)
+        named = error if isinstance(error, GatewayError) else _UNNAMED
+        self.tally.refuse(named.code, self.clock() - since, rows)
+        if named.shed is not None:
+            self.tally.shed(named.shed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

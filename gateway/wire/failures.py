@@ -43,10 +43,12 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.TooLarge: 413,
     errors.PreconditionRequired: 428,
     errors.Overloaded: 429,
+    errors.QuotaExceeded: 429,
     errors.ClientGone: 499,  # never sent: for the access line
     errors.GatewayError: 500,
     errors.ModelFailed: 500,
     errors.NotReady: 503,
+    errors.BreakerOpen: 503,
     errors.Draining: 503,
     errors.DeadlineExceeded: 504,
 }
@@ -86,6 +88,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, bytes, tuple[tuple
     elif isinstance(error, errors.RevisionConflict):
         told["current"] = error.current
         headers = (*headers, ("etag", f'"{error.current}"'))
+    elif isinstance(error, errors.DeadlineExceeded) and error.stage is not None:
+        told["stage"] = error.stage
     return status, orjson.dumps(told), headers
 
 

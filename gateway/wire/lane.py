@@ -31,12 +31,11 @@ import asyncio
 from collections import deque
 from typing import cast
 
-from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange, Send
 from gateway.wire.failures import Refused
 from gateway.wire.heads import Head
 from gateway.wire.patience import Patience, Verdict, unsent_bytes
-from gateway.wire.port import Port
+from gateway.wire.port import Port, too_many_connections
 from gateway.wire.reader import Reader, Stage
 from gateway.wire.runner import addresses_of, run, scope_of
 
@@ -270,8 +269,7 @@ class Lane(asyncio.Protocol):
                 self._transport.abort()
             return
         self._port.refused.add(self)
-        most = self._policy.max_connections
-        self._refuse(Overloaded(f"expected at most {most} connections (limits.max_connections)"))
+        self._refuse(too_many_connections(self._policy))
 
     def _close(self) -> None:
         """Close in order: at once where all was read, else after listening a while."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.core.routing import Pairs
+from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.paths import InferTarget
@@ -36,6 +37,12 @@ class Policy:
     linger_s: float = 2.0  # how long a refused client is listened to
     linger_bytes: int = 16 << 20
     heads: HeadLimits = field(default_factory=HeadLimits)
+
+
+def too_many_connections(policy: Policy) -> Overloaded:
+    """Return the refusal of a connection for which there is no room."""
+    what = f"expected at most {policy.max_connections} connections (limits.max_connections)"
+    return Overloaded(what, shed="connections")
 
 
 class Drain:

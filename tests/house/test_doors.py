@@ -16,7 +16,11 @@ DOORS: dict[str, tuple[str, ...]] = {
     "numpy": ("gateway",),
     "onnxruntime": ("gateway.execute",),
     "orjson": ("gateway.wire", "gateway.app", "gateway.supervise"),
-    "prometheus_client": ("gateway.supervise.exporter", "gateway.supervise.routed"),
+    "prometheus_client": (
+        "gateway.supervise.exporter",
+        "gateway.supervise.outcomes",
+        "gateway.supervise.routed",
+    ),
     "pydantic": ("gateway.config", "gateway.control", "gateway.supervise.management"),
     "pydantic_core": ("gateway.config",),
     "redis": ("gateway.supervise.documents.redisstore",),

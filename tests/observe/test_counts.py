@@ -14,6 +14,7 @@ from gateway.observe.layout import (
     MOST_OUTPUTS,
     OUTCOME_NAMES,
     SHADOW_NAMES,
+    SHED_NAMES,
 )
 from tests.fakes import a_row
 
@@ -26,6 +27,7 @@ SIZES = st.dictionaries(
 COUNTS = st.builds(
     Counts,
     *[NUMBERS] * SINGLE,
+    st.tuples(*[NUMBERS] * len(SHED_NAMES)),
     st.tuples(*[NUMBERS] * len(SHADOW_NAMES)),
     st.tuples(*[NUMBERS] * MOST_OUTPUTS),
     st.tuples(*[NUMBERS] * len(OUTCOME_NAMES)),
@@ -63,7 +65,8 @@ def test_a_sum_is_of_every_number_and_the_latest_moment() -> None:
     numbers = {field.name: place for place, field in enumerate(fields(Counts)[:SINGLE], start=1)}
     shadowed, disagreements = tuple(range(len(SHADOW_NAMES))), tuple(range(MOST_OUTPUTS))
     tuples = {"outcomes": outcomes, "request": times, "queue": times, "execution": times}
-    tuples |= {"shadowed": shadowed, "disagreements": disagreements}
+    shed = tuple(range(len(SHED_NAMES)))
+    tuples |= {"shed": shed, "shadowed": shadowed, "disagreements": disagreements}
     one = Counts(**numbers, **tuples, sizes={1: (1, 2, 3, 4), 2: (1, 1, 1, 1)})  # type: ignore[arg-type]  # by name
     total = plus(one, one)
     assert total.last_inference_ms == one.last_inference_ms
@@ -71,6 +74,7 @@ def test_a_sum_is_of_every_number_and_the_latest_moment() -> None:
         if name != "last_inference_ms":
             assert getattr(total, name) == 2 * number
     assert total.outcomes == tuple(2 * count for count in outcomes)
+    assert total.shed == tuple(2 * count for count in shed)
     assert total.shadowed == tuple(2 * count for count in shadowed)
     assert total.disagreements == tuple(2 * count for count in disagreements)
     assert total.request == total.queue == total.execution == tuple(2 * count for count in times)
@@ -92,6 +96,8 @@ def test_every_cell_is_read_into_its_place() -> None:
     for start in (layout.REQUEST, layout.QUEUE, layout.EXECUTION):
         for place in range(HISTOGRAM_CELLS):
             row[start + place] = 1000 * start + place
+    for place in range(len(SHED_NAMES)):
+        row[layout.SHED + place] = 400 + place
     for place in range(len(SHADOW_NAMES)):
         row[layout.SHADOWED + place] = 200 + place
     for place in range(MOST_OUTPUTS):
@@ -103,6 +109,7 @@ def test_every_cell_is_read_into_its_place() -> None:
     for place, name in enumerate(names, start=1):
         assert getattr(counts, name) == (1000 if name == "success_ns" else place)
     assert counts.outcomes == tuple(range(100, 100 + len(OUTCOME_NAMES)))
+    assert counts.shed == tuple(range(400, 400 + len(SHED_NAMES)))
     assert counts.shadowed == tuple(range(200, 200 + len(SHADOW_NAMES)))
     assert counts.disagreements == tuple(range(300, 300 + MOST_OUTPUTS))
     assert counts.request[:2] == (1000 * layout.REQUEST, 1000 * layout.REQUEST + 1)

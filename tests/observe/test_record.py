@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.errors import ClientGone
+from gateway.errors import ClientGone, Shed
 from gateway.observe import layout
 from gateway.observe.counts import Counts, read, read_refusals
 from gateway.observe.layout import (
@@ -16,6 +16,7 @@ from gateway.observe.layout import (
     MOST_SIZES,
     OUTCOME_NAMES,
     SHADOW_NAMES,
+    SHED_NAMES,
 )
 from gateway.observe.record import Record
 from gateway.types import Call, Outputs
@@ -202,7 +203,7 @@ def test_an_error_is_counted_under_its_name(code: str) -> None:
     assert sum(counts.request) == was_tried
 
 
-@pytest.mark.parametrize("code", ["quota_exceeded", "not_found", "success", ""])
+@pytest.mark.parametrize("code", ["too_early", "not_found", "success", ""])
 def test_an_error_without_a_place_of_its_own_is_another(code: str) -> None:
     written = Written()
     written.record.refuse(code, 1.0)
@@ -215,6 +216,15 @@ def test_rows_are_shed_where_too_many_waited() -> None:
     written.record.refuse("draining", 0.0, 7)
     written.record.refuse("overloaded", 0.0)
     assert written.counts.shed_rows == 5
+
+
+@pytest.mark.parametrize("reason", SHED_NAMES)
+def test_what_there_was_no_room_for_is_counted_under_its_name(reason: Shed) -> None:
+    written = Written()
+    written.record.shed(reason)
+    assert dict(zip(SHED_NAMES, written.counts.shed, strict=True)) == {
+        name: int(name == reason) for name in SHED_NAMES
+    }
 
 
 def test_a_failure_takes_no_negative_time() -> None:

@@ -138,6 +138,19 @@ def test_requests_are_told_by_outcome(memories: list[Memory]) -> None:
         assert value(told, "gateway_inference_requests_total", **M1, outcome=outcome) == expected
 
 
+def test_what_was_shed_is_told_by_reason_whoever_shed_it(memories: list[Memory]) -> None:
+    ledger, row = a_ledger(memories[0])
+    row[layout.SHED + layout.SHED_NAMES.index("rows")] = 2
+    refuse(row, "overloaded", 2)
+    own = memories[0].row(0)
+    own[layout.SHED + layout.SHED_NAMES.index("rows")] = 3
+    own[layout.SHED + layout.SHED_NAMES.index("connections")] = 4
+    told = of(ledger)
+    for reason in layout.SHED_NAMES:
+        expected = {"rows": 5, "connections": 4}.get(reason, 0)
+        assert value(told, "gateway_shed_total", reason=reason) == expected
+
+
 def test_what_has_no_version_has_no_model_either(memories: list[Memory]) -> None:
     ledger, _ = a_ledger(memories[0])
     refuse(memories[0].row(0), "unknown_model", 4)

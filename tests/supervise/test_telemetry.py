@@ -33,7 +33,11 @@ def test_an_idle_host_says_who_it_is_and_when() -> None:
         "connections": 0,
         "moved_total": 0,
         "bounds_s": list(layout.BUCKETS_S),
-        "refusals": {"outcomes": none, "request": [0] * layout.HISTOGRAM_CELLS},
+        "refusals": {
+            "outcomes": none,
+            "request": [0] * layout.HISTOGRAM_CELLS,
+            "shed": dict.fromkeys(layout.SHED_NAMES, 0),
+        },
         "keys": [],
     }
 
@@ -50,6 +54,7 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
     row[layout.FAIL_NS] = 11
     row[layout.SHED_ROWS] = 8
     row[layout.FALLBACKS] = 9
+    row[layout.SHED + layout.SHED_NAMES.index("bytes")] = 6
     row[layout.SHADOWED] = 3
     row[layout.DISAGREEMENTS + 1] = 2
     (key,) = document(ledger)["keys"]
@@ -73,6 +78,7 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
         },
         "outcomes": dict.fromkeys(layout.OUTCOME_NAMES, 0)
         | {"success": 5, "overloaded": 2, "model_failed": 1},
+        "shed": dict.fromkeys(layout.SHED_NAMES, 0) | {"bytes": 6},
         "shadow": {
             "shadowed": {"agreed": 3, "disagreed": 0, "failed": 0, "dropped": 0},
             "disagreements": [0, 2, *[0] * (layout.MOST_OUTPUTS - 2)],

@@ -155,6 +155,21 @@ def counted(heard: Heard, codec_version: Version = DOUBLE) -> tuple[Exchange, Ca
     return exchange, call, tally
 
 
+def test_what_there_was_no_room_for_is_counted_by_its_reason_too() -> None:
+    _, call, tally = counted(Heard())
+    call.fail(Overloaded("full", shed="rows"))
+    assert (tally.codes(), tally.sheds) == (["overloaded"], ["rows"])
+
+
+def test_a_call_that_could_not_be_in_time_is_shed_and_one_that_was_not_is_none() -> None:
+    _, early, tally = counted(Heard())
+    early.fail(DeadlineExceeded("too late already", "admission"))
+    _, late, other = counted(Heard())
+    late.fail(DeadlineExceeded("too late", "queue"))
+    assert tally.codes() == other.codes() == ["deadline_exceeded"]
+    assert (tally.sheds, other.sheds) == (["deadline"], [])
+
+
 def test_what_succeeds_is_counted_by_the_batch_alone() -> None:
     _, call, tally = counted(heard := Heard())
     give(call, 1, 2)

@@ -1,0 +1,41 @@
+"""Outcomes: what became of requests, and of what there was no room for them, in metrics.
+
+Life   pure functions over the counts of one snapshot.
+Never  makes a series of a caller's words.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from gateway.observe.counts import Counts
+from gateway.observe.layout import OUTCOME_NAMES, SHED_NAMES
+
+Labels = tuple[str, str, str]  # model, version, variant
+_NOBODY: Labels = ("", "", "")  # who was refused before a version was known
+
+
+def requests(totals: Mapping[Labels, Counts], refusals: Counts) -> Metric:
+    """Return the family of requests by variant and outcome."""
+    family = CounterMetricFamily(
+        "gateway_inference_requests",
+        "Inference requests answered or given up, by what came of them.",
+        labels=("model", "version", "variant", "outcome"),
+    )
+    for labels, counts in (*totals.items(), (_NOBODY, refusals)):
+        for outcome, count in zip(OUTCOME_NAMES, counts.outcomes, strict=True):
+            family.add_metric((*labels, outcome), count)
+    return family
+
+
+def shed(totals: Mapping[Labels, Counts], refusals: Counts) -> Metric:
+    """Return the family of requests that were refused for want of room."""
+    family = CounterMetricFamily(
+        "gateway_shed",
+        "Requests refused though their callers did nothing wrong, by what there was no room for.",
+        labels=("reason",),
+    )
+    counted = [counts.shed for counts in (*totals.values(), refusals)]
+    for reason, *counts in zip(SHED_NAMES, *counted, strict=True):
+        family.add_metric((reason,), sum(counts))
+    return family
