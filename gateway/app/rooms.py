@@ -64,6 +64,7 @@ class Replica:
     routes: Routes
     drain: Drain
     catalog: Catalog
+    keys: Keys
 
     def lanes(self) -> Callable[..., Lane]:
         """Return what makes a protocol for each connection of one uvicorn server."""
@@ -82,7 +83,11 @@ class Replica:
             self.intake,
             self.rest,
             self.policy,
-            HeadCache(self.policy.heads, read_line=partial(read_request_line, routes=self.routes)),
+            HeadCache(
+                self.policy.heads,
+                read_line=partial(read_request_line, routes=self.routes),
+                keys=self.keys,
+            ),
             state.connections,
             state.tasks,
             _spread,
@@ -139,15 +144,15 @@ async def open_rooms(
             await stack.enter_async_context(exposures)
         unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
         keys = Keys(config.auth.keys)
-        intake = Intake(flow, intake_policy(config), record, unpack=unpacker, keys=keys)
+        intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
         catalog = await stack.enter_async_context(
             Catalog((flow, intake), open_one, arms, drain, retired)
         )
         is_explicit = config.repository.control == "explicit"
         metadata = _metadata_of(config, flow, catalog, drain)
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
-        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes)
-        yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog)
+        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes, keys)
+        yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog, keys)
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:

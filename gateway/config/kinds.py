@@ -17,10 +17,10 @@ from gateway.core.versions import is_model_name
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _ROUTE = re.compile(r"(?:/(?:[!$&-.0-;=@-~]|%[0-9A-Fa-f]{2})+)+")
 _TOKEN = re.compile(r"(viewer|operator):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
-_KEY = re.compile(r"operate:[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
+_KEY = re.compile(r"(predict|feedback|operate):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
 _EXPECTED_KEY = (
-    "must be role:name:sha256, role operate (the others are not built yet), name of letters, "
-    "digits and . _ -, sha256 of 64 hex digits"
+    "must be role:name:sha256, role predict, feedback or operate, name of letters, digits and "
+    ". _ -, sha256 of 64 hex digits"
 )
 _EXPECTED_URL = (
     "must be redis://user:password@host:port/database, its port a number, and every / ? # @ : "
@@ -97,6 +97,17 @@ def _distinct(tokens: tuple[str, ...]) -> tuple[str, ...]:
     return tokens
 
 
+def _held_once(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two names for one key; a key with two roles is told twice, under one name."""
+    told = [key.rpartition(":") for key in keys]
+    names = {(digest.lower(), who.partition(":")[2]) for who, _, digest in told}
+    if len({digest for digest, _ in names}) < len(names):
+        raise ValueError("two names have the same key")
+    if len({(digest.lower(), who) for who, _, digest in told}) < len(keys):
+        raise ValueError("a key has the same role twice")
+    return keys
+
+
 AnyPath = Annotated[Path, Field(strict=False), BeforeValidator(_path)]  # a text is one, too
 Count = Annotated[int, Field(ge=1)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -115,7 +126,7 @@ RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+"), AfterValidator
 Keys = Annotated[
     tuple[Annotated[str, AfterValidator(_key)], ...],
     Field(strict=False, repr=False),
-    AfterValidator(_distinct),
+    AfterValidator(_held_once),
 ]
 Tokens = Annotated[
     tuple[Annotated[str, AfterValidator(_token)], ...],

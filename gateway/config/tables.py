@@ -186,10 +186,10 @@ class RedisConfig(Table):
 
 
 class AuthConfig(Table):
-    """Who may call: anybody, without keys."""
+    """Who may call: anybody may ask for predictions, unless a key is for them."""
 
     keys: Keys = ()
-    """API keys of the data port, each role:name:sha256; who may operate may pin a variant."""
+    """API keys of the data port, each role:name:sha256; with one for predict all need one."""
     admin_tokens: Tokens = ()
     """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
 

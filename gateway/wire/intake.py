@@ -21,7 +21,6 @@ from gateway.wire.decode import Limits, Reading, decode, decode_request
 from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Codec, Exchange, Losses, codec_of
-from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import Dialect, InferTarget
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body, Unpack, unpack_at_once
@@ -62,7 +61,6 @@ class Intake:
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
         unpack: Unpack = unpack_at_once,
-        keys: Keys = NO_KEYS,
     ) -> None:
         """`tally` counts what is refused before an arm is chosen.
 
@@ -72,7 +70,7 @@ class Intake:
         self._policy = policy
         self._losses = Losses(tally, clock)
         self._unpack = unpack
-        self._choosing = Choosing(flow, keys, policy.limits)
+        self._choosing = Choosing(flow, policy.limits)
         self._dialects = Dialects(policy.limits, policy.v1)
         self._tallies: Mapping[Arm, Tally] = {}
         self._default_rank = policy.rank(0)

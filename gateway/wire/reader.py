@@ -11,12 +11,17 @@ memory and time grow with its bytes and not with the number of its pieces.
 
 from enum import Enum, auto
 
+from gateway.errors import Forbidden, GatewayError, Unauthenticated
 from gateway.wire.chunks import ChunkDecoder
 from gateway.wire.failures import too_large
 from gateway.wire.heads import Head, HeadCache, HeadLimits, check_unfinished
 
 _BLANK_LINE = b"\r\n\r\n"
 Request = tuple[Head, bytes | bytearray]
+
+
+_STRANGERS = (Unauthenticated, Forbidden)
+_MOST_OF_STRANGERS_BYTES = 65536  # read to keep the connection, though nobody looks at them
 
 
 class Stage(Enum):
@@ -49,13 +54,15 @@ class Reader:
     """The requests that come out do not depend on how the bytes were cut up."""
 
     __slots__ = (
-        "_at", "_data", "_heads", "_limits", "_max_body_bytes", "_open", "_searched", "unfinished",
+        "_at", "_data", "_doubtful_bytes", "_heads", "_limits", "_max_body_bytes", "_open",
+        "_searched", "unfinished",
     )  # fmt: skip
 
     def __init__(self, heads: HeadCache, limits: HeadLimits, max_body_bytes: int) -> None:
         self._heads = heads
         self._limits = limits
         self._max_body_bytes = max_body_bytes
+        self._doubtful_bytes = min(max_body_bytes, _MOST_OF_STRANGERS_BYTES)
         self._data: bytes | bytearray = b""
         self._at = 0  # what stands before it in `_data` has been taken
         self._searched = 0  # so far beyond `_at` there is no blank line
@@ -75,7 +82,7 @@ class Reader:
         head = self._heads.get(data[:end]) if data[0] > 32 else None
         if head is None or head.is_chunked or end + head.length != len(data):
             return None
-        if head.length > self._max_body_bytes:
+        if head.length > self._doubtful_bytes and self._why_unread(head) is not None:
             return None  # `take` refuses it
         return head, data[end:]
 
@@ -92,7 +99,8 @@ class Reader:
     def take(self) -> Request | None:
         """Return the next whole request, or None until more is fed.
 
-        Raises: Refused or TooLarge; nothing can be read after that.
+        Raises: Refused, TooLarge; Unauthenticated or Forbidden, before a body that is not
+        worth its bytes; nothing can be read after that.
         """
         request = self._fill(*self._open) if self._open is not None else self._next()
         if self._at == len(self._data):
@@ -130,12 +138,25 @@ class Reader:
             return None
         self._searched = 0
         head = self._heads.get(bytes(data[self._at : end + 4]))
-        if head.length > self._max_body_bytes:
-            raise too_large(head.length, self._max_body_bytes)
+        if (why := self._why_unread(head)) is not None:
+            raise why
         self._at = end + 4
         body = ChunkDecoder(self._max_body_bytes) if head.is_chunked else _FixedBody(head.length)
         self._open = head, body
         return self._fill(head, body)
+
+    def _why_unread(self, head: Head) -> GatewayError | None:
+        """Return what a body is refused with that is not worth its bytes; None: it is read.
+
+        Who may not ask is read out only if that costs no more than another head, and the
+        client does not wait to hear whether to send it.
+        """
+        if head.length > self._max_body_bytes:
+            return too_large(head.length, self._max_body_bytes)
+        if not isinstance(head.fault, _STRANGERS):
+            return None
+        is_long = head.length > _MOST_OF_STRANGERS_BYTES or head.is_chunked
+        return head.fault if is_long or head.expects_continue else None
 
     def _fill(self, head: Head, body: _FixedBody | ChunkDecoder) -> Request | None:
         with memoryview(self._data) as view:

@@ -88,12 +88,13 @@ def port_of(
     keys: Keys = NO_KEYS,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
-    intake = Intake(flow, asking, Tallied(), keys=keys)
+    intake = Intake(flow, asking, Tallied())
     drain = Drain()
     metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
     stock = stock or Stock(Clerk(), flow, False, 100)
-    rest = Rest(intake, metadata, stock, policy.max_body_bytes, routes)
-    heads = HeadCache(policy.heads, read_line=partial(read_request_line, routes=routes))
+    rest = Rest(intake, metadata, stock, policy.max_body_bytes, routes, keys)
+    read_line = partial(read_request_line, routes=routes)
+    heads = HeadCache(policy.heads, read_line=read_line, keys=keys)
     port = Port(intake, rest, policy, heads, set(), set(), lambda: 1.0, drain=drain)
     if clock is not None:
         port.clock = clock

@@ -46,7 +46,7 @@ from tests.wire.harness import (
     port_of,
     turns,
 )
-from tests.wire.splitting import FIRST, KEYS, LEVER, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
+from tests.wire.splitting import FIRST, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
 
 HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
 TARGET = InferTarget("m", None)
@@ -590,8 +590,8 @@ def test_without_a_fallback_the_canarys_failure_is_heard() -> None:
 
 def test_a_pinned_and_an_explicit_call_fall_back_to_nobody() -> None:
     splitting = Splitting()
-    splitting.intake = Intake(splitting.desk, Policy(), splitting.tally, keys=KEYS)
-    splitting.call(PLAIN, Terms(pin=b"canary", key=LEVER)).fail(ModelFailed("broken"))
+    splitting.intake = Intake(splitting.desk, Policy(), splitting.tally)
+    splitting.call(PLAIN, Terms(pin=b"canary")).fail(ModelFailed("broken"))
     explicit = splitting.ask(PLAIN, target=InferTarget("m", "2"))
     assert isinstance(explicit, Call)
     explicit.fail(ModelFailed("broken"))

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError, TooLarge
+from gateway.errors import Forbidden, GatewayError, TooLarge, Unauthenticated
 from gateway.wire.failures import Refused, status_of
 from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.reader import Reader, Stage
+from tests.wire.harness import request
+from tests.wire.splitting import GUARDED
 
 LIMITS = HeadLimits(max_target_bytes=100, max_head_bytes=300, max_fields=6)
 MOST = 50  # bytes of a body
@@ -186,6 +188,67 @@ def test_nothing_but_empty_lines_may_stand_before_a_request(before: bytes) -> No
 )
 def test_a_limit_is_kept_as_soon_as_it_is_known(text: bytes, status: int) -> None:
     assert tell([fixed(b"ok"), text]) == ([(b"/a", b"ok")], status)
+
+
+# strangers
+
+
+def of_a_stranger(*fields: str, minor: int = 1) -> bytes:
+    return request("POST", "/v2/models/m/infer", b"", *fields, minor=minor)
+
+
+def guarded() -> Reader:
+    return Reader(HeadCache(LIMITS, keys=GUARDED), LIMITS, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("content-length: 65537",),
+        ("transfer-encoding: chunked",),
+        ("content-length: 1", "expect: 100-continue"),
+        ("content-length: 65537", "x-api-key: nonsense"),
+    ],
+)
+def test_a_long_body_of_a_stranger_is_refused_by_its_head(fields: tuple[str, ...]) -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger(*fields))
+    with pytest.raises(Unauthenticated):
+        reading.take()
+
+
+def test_a_long_body_of_somebody_who_may_do_less_is_refused_by_its_head() -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger("content-length: 65537", "x-api-key: glass"))
+    with pytest.raises(Forbidden):
+        reading.take()
+
+
+def test_a_long_body_of_a_stranger_is_no_whole_request() -> None:
+    text = of_a_stranger("content-length: 65537") + bytes(65537)
+    assert guarded().whole(text) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536])
+def test_a_short_body_of_a_stranger_is_read_and_the_connection_kept(size: int) -> None:
+    text = of_a_stranger(f"content-length: {size}") + bytes(size)
+    found = guarded().whole(text)
+    reading = guarded()
+    reading.feed(text)
+    for read in (found, reading.take()):
+        assert read is not None
+        assert isinstance(read[0].fault, Unauthenticated)
+        assert len(read[1]) == size
+    assert reading.stage() is Stage.NOTHING
+
+
+def test_a_long_body_of_somebody_who_may_is_read() -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger("transfer-encoding: chunked", "x-api-key: ticket"))
+    assert reading.take() is None
+    assert reading.stage() is Stage.BODY
+    text = of_a_stranger("content-length: 65537", "x-api-key: ticket") + bytes(65537)
+    assert guarded().whole(text) is not None
 
 
 def test_what_is_too_large_is_told_with_its_size_and_the_limit() -> None:
