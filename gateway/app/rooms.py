@@ -43,6 +43,7 @@ from gateway.wire.intake import Intake
 from gateway.wire.keys import Keys
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
+from gateway.wire.meters import Meters
 from gateway.wire.paths import Routes
 from gateway.wire.port import Drain, Port
 from gateway.wire.port import Policy as PortPolicy
@@ -143,7 +144,7 @@ async def open_rooms(
         if exposures is not None:
             await stack.enter_async_context(exposures)
         unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
-        keys = Keys(config.auth.keys)
+        keys = Keys(config.auth.keys, Meters(config.auth.quotas, record))
         intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
         catalog = await stack.enter_async_context(
             Catalog((flow, intake), open_one, arms, drain, retired)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.core.versions import is_model_name
+from gateway.observe.layout import MOST_QUOTAS
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _ROUTE = re.compile(r"(?:/(?:[!$&-.0-;=@-~]|%[0-9A-Fa-f]{2})+)+")
@@ -21,6 +22,11 @@ _KEY = re.compile(r"(predict|feedback|operate):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{
 _EXPECTED_KEY = (
     "must be role:name:sha256, role predict, feedback or operate, name of letters, digits and "
     ". _ -, sha256 of 64 hex digits"
+)
+_QUOTA = re.compile(r"[A-Za-z0-9._-]{1,64}:(?=[0.]*[1-9])[0-9]{1,9}(\.[0-9]{1,6})?:[1-9][0-9]{0,8}")
+_EXPECTED_QUOTA = (
+    "must be name:rate_per_s:burst, the name of a key's holder, a number above 0 and a whole "
+    "number from 1"
 )
 _EXPECTED_URL = (
     "must be redis://user:password@host:port/database, its port a number, and every / ? # @ : "
@@ -79,6 +85,12 @@ def _key(value: str) -> str:
     return value
 
 
+def _quota(value: str) -> str:
+    if not _QUOTA.fullmatch(value):
+        raise ValueError(_EXPECTED_QUOTA)
+    return value
+
+
 def _redis_url(value: str) -> str:
     """Refuse what its client would only choke on at the start, in words that may hold a secret."""
     try:
@@ -108,6 +120,12 @@ def _held_once(keys: tuple[str, ...]) -> tuple[str, ...]:
     return keys
 
 
+def _one_each(quotas: tuple[str, ...]) -> tuple[str, ...]:
+    if len({quota.partition(":")[0] for quota in quotas}) < len(quotas):
+        raise ValueError("two quotas are for the same name")
+    return quotas
+
+
 AnyPath = Annotated[Path, Field(strict=False), BeforeValidator(_path)]  # a text is one, too
 Count = Annotated[int, Field(ge=1)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -127,6 +145,11 @@ Keys = Annotated[
     tuple[Annotated[str, AfterValidator(_key)], ...],
     Field(strict=False, repr=False),
     AfterValidator(_held_once),
+]
+Quotas = Annotated[
+    tuple[Annotated[str, AfterValidator(_quota)], ...],
+    Field(strict=False, max_length=MOST_QUOTAS),
+    AfterValidator(_one_each),
 ]
 Tokens = Annotated[
     tuple[Annotated[str, AfterValidator(_token)], ...],

@@ -24,6 +24,7 @@ from gateway.config.kinds import (
     NotNegative,
     Port,
     Positive,
+    Quotas,
     RedisUrl,
     Route,
     Table,
@@ -190,8 +191,22 @@ class AuthConfig(Table):
 
     keys: Keys = ()
     """API keys of the data port, each role:name:sha256; with one for predict all need one."""
+    quotas: Quotas = ()
+    """How much the holder of a key may ask for, each name:rate_per_s:burst, in the whole fleet."""
     admin_tokens: Tokens = ()
     """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
+
+    @model_validator(mode="after")
+    def _knows_whom_it_bounds(self) -> Self:
+        told = [key.split(":") for key in self.keys]
+        names = {name for role, name, _ in told if role != "feedback"}
+        unknown = [name for one in self.quotas if (name := one.partition(":")[0]) not in names]
+        if unknown:
+            shown = ", ".join(unknown)
+            raise ValueError(f"quotas are for {shown}: no key for predict or operate is so called")
+        if self.quotas and all(role != "predict" for role, _, _ in told):
+            raise ValueError("quotas are set, and without a key for predict all may ask unnamed")
+        return self
 
 
 class RoutesConfig(Table):

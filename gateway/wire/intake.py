@@ -109,6 +109,8 @@ class Intake:
         """Hand the request to the flow; it is answered once, perhaps before this returns."""
         try:
             arm = request = read = None
+            if terms.meter is not None:
+                terms.meter.take(now)
             if target.version is None and terms.pin is None:
                 arm = self._flow.usual.get(target.model)
                 if arm is None and terms.coding is None:
@@ -119,8 +121,7 @@ class Intake:
                     self._unpack_first(exchange, terms, target, body, now, headers)
                     return
                 arm, request = chosen
-            codec = self._codecs.get(arm) or self._codec_of(arm)
-            exchange.codec = codec
+            exchange.codec = codec = self._codecs.get(arm) or self._codec_of(arm)
             if terms.is_plain:
                 if request is None and codec.quick and len(body) < self._simd_from_bytes:
                     read = codec.quick.read(body)
@@ -152,7 +153,7 @@ class Intake:
     ) -> None:
         """Start again with what the body holds, if somebody still waits for the answer."""
         assert terms.coding is not None
-        unpacked = replace(terms, coding=None)
+        unpacked = replace(terms, coding=None, meter=None)  # it has been counted
 
         def go_on(held: Body | Exception) -> None:
             if exchange.send is None:

@@ -20,9 +20,10 @@ secret of the process. The bytes of a head lie in memory anyway: they have just 
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.wire.meters import NO_METERS, Meter, Meters
 
 PREDICT, FEEDBACK, OPERATE = "predict", "feedback", "operate"
 _HOW = "(header x-api-key, or authorization: Bearer)"
@@ -30,10 +31,14 @@ _HOW = "(header x-api-key, or authorization: Bearer)"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has a key. `roles` are those that were given, in the order of the configuration."""
+    """Who has a key. `roles` are those that were given, in the order of the configuration.
+
+    `meter` is that of the name's quota; None: it has none.
+    """
 
     name: str
     roles: tuple[str, ...]
+    meter: Meter | None = None
 
     def may(self, role: str) -> bool:
         """Say whether one of the roles is this one, or holds it."""
@@ -52,13 +57,14 @@ def shown_key(fields: Mapping[bytes, bytes]) -> bytes | None:
 class Keys:
     """Every key has one holder."""
 
-    def __init__(self, told: Sequence[str]) -> None:
+    def __init__(self, told: Sequence[str], meters: Meters = NO_METERS) -> None:
         """Shapes: `told` are `role:name:sha256`; a key with two roles is told twice."""
+        self.meters = meters
         held: dict[bytes, Holder] = {}
         for text in told:
             role, name, digest = text.split(":")
-            known = held.get(bytes.fromhex(digest), Holder(name, ()))
-            held[bytes.fromhex(digest)] = Holder(name, (*known.roles, role))
+            known = held.get(bytes.fromhex(digest), Holder(name, (), meters.find(name)))
+            held[bytes.fromhex(digest)] = replace(known, roles=(*known.roles, role))
         self._held = tuple(held.items())
         self.is_any = bool(held)
         self.guards_predictions = any(PREDICT in holder.roles for holder in held.values())

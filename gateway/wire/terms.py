@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from gateway import errors
 from gateway.wire.codings import Coding, read_coding
 from gateway.wire.keys import NO_KEYS, OPERATE, PREDICT, Keys
+from gateway.wire.meters import Meter
 from gateway.wire.paths import Dialect, quoted
 
 DAY_MS = 86_400_000.0
@@ -35,6 +36,7 @@ class Terms:
     json_length: int | None = None
     coding: Coding | None = None
     pin: bytes | None = None  # the variant that an operator wants
+    meter: Meter | None = None  # of who asks
     dialect: Dialect = Dialect.V2
     media: bytes = b""
     is_plain: bool = field(init=False)
@@ -74,11 +76,12 @@ def read_terms(
     Raises: Unauthenticated, Forbidden; Malformed, for a header that cannot be read; Refused
     415, for a coding.
     """
-    if keys.guards_predictions:
-        keys.admit(fields, PREDICT, "a prediction")
+    meter = keys.admit(fields, PREDICT, "a prediction").meter if keys.guards_predictions else None
     if b"x-gateway-variant" in fields:
         keys.admit(fields, OPERATE, "header x-gateway-variant")
     terms = _read(fields)
+    if meter is not None:
+        terms = replace(terms, meter=meter)
     if dialect is Dialect.V2:
         return terms
     # V1 knows nothing of content types.

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from gateway.core.documents import Document
+from gateway.core.quotas import Quota
 from gateway.errors import (
     DeadlineExceeded,
     Draining,
@@ -26,11 +27,12 @@ from gateway.wire.codings import Coding
 from gateway.wire.decode import Limits
 from gateway.wire.exchange import Codec, Exchange
 from gateway.wire.intake import Intake, Policy
+from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget
 from gateway.wire.terms import NO_TERMS, Terms
 from gateway.wire.unpacking import Then, unpack_at_once
 from tests.clock import play
-from tests.fakes import Tallied
+from tests.fakes import Tallied, a_record
 from tests.wire.bodies import version
 from tests.wire.harness import (
     DOUBLE,
@@ -445,6 +447,43 @@ def test_who_leaves_while_the_body_is_unpacked_starts_nothing() -> None:
 
 
 # falling back
+
+
+# quotas
+
+
+def metered(burst: float) -> tuple[Counter, Terms]:
+    counter = Counter()
+    return counter, Terms(meter=Meter(Quota(0.5, burst), a_record()))
+
+
+@pytest.mark.parametrize("body", [PLAIN, b"{", b""])
+def test_who_is_over_the_quota_hears_when_to_come_and_the_body_is_not_looked_at(
+    body: bytes,
+) -> None:
+    counter, terms = metered(1)
+    counter.call(PLAIN, terms)
+    answer = counter.refusal(body, terms)
+    assert (answer.status, answer.code) == (429, "quota_exceeded")
+    assert answer.headers["retry-after"] == "2"
+    assert "x-gateway-version" not in answer.headers  # none was looked for
+    assert counter.tally.codes() == ["quota_exceeded"]
+    assert counter.tally.sheds == ["quota"]
+    assert len(counter.desk.calls) == 1
+
+
+def test_a_model_that_is_not_there_is_not_told_to_who_is_over_the_quota() -> None:
+    counter, terms = metered(1)
+    assert counter.refusal(PLAIN, terms, InferTarget("n", None)).status == 404
+    assert counter.refusal(PLAIN, terms, InferTarget("n", None)).status == 429
+
+
+def test_a_compressed_request_is_counted_once() -> None:
+    counter, terms = metered(2)
+    packed = replace(terms, coding=Coding.GZIP)
+    for _ in range(2):
+        counter.call(gzip.compress(PLAIN), packed)
+    assert counter.refusal(gzip.compress(PLAIN), packed).status == 429
 
 
 class Splitting(Counter):
