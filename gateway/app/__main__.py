@@ -92,7 +92,7 @@ async def _live(inherited: Inherited, deadman: Deadman) -> None:
             server = Server(settings_of(config, replica), replica.drain, slots)
             _hear_signals(server, replica.drain, lambda: line.say(Released(hello.slot)))
             pulse = Pulse(Record(memory.row(0)), deadman, replica.drain, server.connections)
-            follower = Follower(line, replica.catalog, server)
+            follower = Follower(line, replica.catalog, server, replica.keys.meters.share)
             running = [tasks.create_task(one) for one in (pulse.keep(), follower.follow())]
             line.say(Started(os.getpid()))
             await server.serve(sockets=[])

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from gateway.observe.counts import Counts
 from gateway.observe.layout import OUTCOME_NAMES, SHED_NAMES
 
+Quotas = Mapping[str, tuple[int, int]]  # by name: requests of its holder, and those over it
 Labels = tuple[str, str, str]  # model, version, variant
 _NOBODY: Labels = ("", "", "")  # who was refused before a version was known
 
@@ -38,4 +39,17 @@ def shed(totals: Mapping[Labels, Counts], refusals: Counts) -> Metric:
     counted = [counts.shed for counts in (*totals.values(), refusals)]
     for reason, *counts in zip(SHED_NAMES, *counted, strict=True):
         family.add_metric((reason,), sum(counts))
+    return family
+
+
+def quotas(asked: Quotas) -> Metric:
+    """Return the family of requests whose callers have a quota."""
+    family = CounterMetricFamily(
+        "gateway_quota_requests",
+        "Requests of those who have a quota, by the name of the key's holder.",
+        labels=("holder", "result"),
+    )
+    for name, (count, over) in asked.items():
+        family.add_metric((name, "passed"), count - over)
+        family.add_metric((name, "refused"), over)
     return family

@@ -68,8 +68,8 @@ class Meter:
             )
         self._ahead += 1.0
 
-    def share(self, place: int, millionths: int, now: float) -> None:
-        """Give out another part from now on, and count at this place."""
+    def share(self, place: int | None, millionths: int, now: float) -> None:
+        """Give out another part from now on, and count at this place, if there is one."""
         self._settle(now)
         self._place, self._part = place, self._whole.part(millionths)
 
@@ -94,7 +94,7 @@ class Meters:
         """Return the meter of a name; None: it has no quota."""
         return self._by_name.get(name)
 
-    def share(self, parts: Mapping[str, tuple[int, int]]) -> None:
+    def share(self, parts: Mapping[str, tuple[int | None, int]]) -> None:
         """Give out these parts, each a place and millionths by name; names not known are none."""
         now = self._clock()
         for name, (place, millionths) in parts.items():
