@@ -21,6 +21,7 @@ and a request that crosses our end is lost.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -28,11 +29,13 @@ import uvicorn
 
 from gateway.app.rooms import Replica
 from gateway.config import Config
+from gateway.wire.entrance import Entrance
 from gateway.wire.port import Drain
 
 _BACKLOG = 2048
 # A connection is not seen before its handshake; no handshake takes longer.
 _UNSEEN_S, _UNSEEN_TLS_S = 0.3, 5.0
+_MOST_HANDSHAKES = 512  # under way at once; the oldest gives way to a new one
 _LAST_RATIO = 0.2  # of a retirement: for requests that began to arrive before
 
 
@@ -55,8 +58,12 @@ def settings_of(config: Config, replica: Replica) -> uvicorn.Config:
         ssl_certfile=tls.certfile,
         ssl_keyfile=tls.keyfile,
         ssl_keyfile_password=tls.keyfile_password,
+        ssl_ca_certs=None if tls.client_ca is None else str(tls.client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if tls.client_ca is None else ssl.CERT_REQUIRED,
     )
     settings.load()
+    if settings.ssl is not None and tls.min_version == "1.3":
+        settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
     return settings
 
 
@@ -73,7 +80,7 @@ class Server(uvicorn.Server):
         super().__init__(settings)
         self._drain = drain
         self._slots = slots
-        self._listeners: dict[int, asyncio.AbstractServer] = {}
+        self._listeners: dict[int, asyncio.AbstractServer | Entrance] = {}
         self._drains_at: float | None = None
         self._last_s = 0.0
         self._seen_at = 0.0  # when there last was a connection
@@ -91,16 +98,23 @@ class Server(uvicorn.Server):
             return False
         if number in self._listeners:
             return True
-        loop = asyncio.get_running_loop()
         shared = self._slots[number].dup()
         try:
-            self._listeners[number] = await loop.create_server(
-                self._protocol, sock=shared, ssl=self.config.ssl, backlog=_BACKLOG
-            )
+            self._listeners[number] = await self._listen(shared)
         except OSError:
             shared.close()
             raise
         return True
+
+    async def _listen(self, shared: socket.socket) -> asyncio.AbstractServer | Entrance:
+        """Raises: OSError."""
+        make, context = self._protocol, self.config.ssl
+        if context is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(make, sock=shared, backlog=_BACKLOG)
+        entrance = Entrance(shared, _BACKLOG, context, make, _MOST_HANDSHAKES, _UNSEEN_TLS_S)
+        entrance.open()
+        return entrance
 
     def release(self, number: int) -> None:
         """Take no more connections from a slot's socket."""

@@ -71,6 +71,10 @@ class TlsConfig(Table):
     """PEM file of the certificate's private key."""
     keyfile_password: Annotated[str | None, Field(repr=False)] = None
     """What the private key is encrypted with, if it is."""
+    client_ca: AnyPath | None = None
+    """PEM file of those who sign clients' certificates: with it, who shows none is not heard."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -80,6 +84,8 @@ class TlsConfig(Table):
             raise ValueError("certfile is set, and keyfile is missing")
         if self.keyfile is None and self.keyfile_password is not None:
             raise ValueError("keyfile_password is set, and keyfile is missing")
+        if self.certfile is None and self.client_ca is not None:
+            raise ValueError("client_ca is set, and certfile is missing")
         return self
 
 

@@ -233,6 +233,8 @@ def test_a_configuration_does_not_change() -> None:
         ("tls.certfile", "cert.pem"),
         ("tls.keyfile", "key.pem"),
         ("tls.keyfile_password", "secret"),
+        ("tls.min_version", "1.1"),
+        ("tls.min_version", 1.3),
         ("unknown", 1),
         ("limits.unknown", 1),
     ],
@@ -290,6 +292,7 @@ def test_a_default_priority_beyond_the_levels_is_said_with_both() -> None:
         ({"certfile": "c"}, "certfile is set, and keyfile is missing"),
         ({"keyfile": "k"}, "keyfile is set, and certfile is missing"),
         ({"keyfile_password": "p"}, "keyfile_password is set, and keyfile is missing"),
+        ({"client_ca": "a"}, "client_ca is set, and certfile is missing"),
     ],
 )
 def test_half_of_tls_is_refused_by_what_is_missing(table: dict[str, str], expected: str) -> None:
