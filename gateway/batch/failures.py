@@ -5,19 +5,53 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 
 import logging
 
-from gateway.core.batching import MAX_SHAPE_CLASSES, Policy
-from gateway.errors import ModelFailed, Overloaded
+from gateway.core.batching import MAX_SHAPE_CLASSES
+from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Shed
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
 
 
-def queue_full(call: Call, policy: Policy) -> Overloaded:
-    """Return the refusal of a call for which there is no room."""
+def queue_full(call: Call, max_rows: int, retry_after_s: float) -> Overloaded:
+    """Return the refusal of a call for whose rows there is no room."""
     return Overloaded(
-        f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
-        f"'{call.arm.version.model}' version {call.arm.version.version}",
+        f"Exceeds maximum queue size of {max_rows} rows for {_named(call)}",
+        retry_after_s=retry_after_s,
         shed="rows",
+    )
+
+
+def bytes_full(call: Call, max_bytes: int, retry_after_s: float) -> Overloaded:
+    """Return the refusal of a call for whose body there is no room."""
+    return Overloaded(
+        f"Exceeds maximum queue size of {max_bytes} bytes for {_named(call)}",
+        retry_after_s=retry_after_s,
+        shed="bytes",
+    )
+
+
+def no_room(
+    call: Call, has_rank: bool, retry_after_s: float, *, has_waited: bool = False
+) -> Overloaded:
+    """Return the refusal of a call under overload; `has_rank`: a higher priority had room."""
+    what = f"{_named(call)} has more requests than it can answer in time"
+    if has_waited:
+        return Overloaded(
+            f"{what}: this one has waited too long", retry_after_s=retry_after_s, shed="sojourn"
+        )
+    if has_rank:
+        what += ": those of a higher priority go first"
+    shed: Shed = "priority" if has_rank else "limit"
+    return Overloaded(what, retry_after_s=retry_after_s, shed=shed)
+
+
+def too_late(call: Call, takes_s: float) -> DeadlineExceeded:
+    """Return the refusal of a call that could not be answered in time."""
+    given_s = call.deadline - call.arrived
+    return DeadlineExceeded(
+        f"Request timeout of {given_s * 1000:.0f} ms is too short for {_named(call)}: it would "
+        f"take about {takes_s * 1000:.0f} ms",
+        "admission",
     )
 
 
@@ -27,6 +61,10 @@ def too_many_shapes() -> Overloaded:
         f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already",
         shed="shapes",
     )
+
+
+def _named(call: Call) -> str:
+    return f"model '{call.arm.version.model}' version {call.arm.version.version}"
 
 
 def model_failure(error: Exception) -> ModelFailed:

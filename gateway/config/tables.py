@@ -107,6 +107,8 @@ class LimitsConfig(Table):
     """Connections of one replica that are open."""
     max_queue_rows: Count = 65536
     """Rows in one replica that wait for one version."""
+    max_queue_bytes: Count = 256 * 1024 * 1024
+    """Bodies in one replica that wait for one version."""
     header_timeout_s: Positive = 10.0
     """From the first byte of a head to its last."""
     body_timeout_s: Positive = 30.0
@@ -130,6 +132,10 @@ class BatchingConfig(Table):
     """A version runs on the event loop when one row costs less than this."""
     thread_budget_ms: Positive = 100.0
     """The longest batch given to a thread."""
+    standing_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
+    """A queue that stands for longer than this share of callers' deadlines is overload."""
+    standing_max_ms: Positive = 1000.0
+    """A queue that stands for longer than this is overload, however patient callers are."""
     priority_levels: Count = 4
     """Priorities are 1, the highest, to this."""
     default_priority: Count = 2

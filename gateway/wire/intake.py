@@ -136,7 +136,7 @@ class Intake:
                 rank = self._policy.rank(terms.priority) if terms.priority else self._default_rank
                 call = Call(
                     arm, (payload,), rows, codec.row_shapes, exchange.settle,
-                    now + self._budget_s(terms), rank, now,
+                    now + self._budget_s(terms), rank, now, len(body),
                 )  # fmt: skip
             exchange.call = call
             self._flow.infer(call)
@@ -233,6 +233,7 @@ class Intake:
             now + budget_s,
             self._policy.rank(reading.priority or terms.priority),
             now,
+            len(body),
         )
 
     def _read(self, codec: Codec, terms: Terms, body: Body, request: Request | None) -> Reading:
