@@ -79,7 +79,7 @@ class Admission:
             room.lag_s = pace.full_s * (1.5 if is_busy else 1.0) + others * row_s
         room.rows = rows - others
 
-    def refuse(self, call: Call, line: Line, is_busy: bool) -> GatewayError | None:
+    def refuse(self, call: Call, line: Line, is_busy: bool, now: float) -> GatewayError | None:
         """Return why a call may not join a line, or None."""
         self._count(line)
         bounds, pace = self._bounds, self._pace
@@ -99,10 +99,10 @@ class Admission:
         running_s = pace.full_s / 2 if is_busy else 0.0
         waits_s = running_s + (others + line.ahead(call)) * pace.row_s
         takes_s = max(pace.service_s(call.rows), call.rows * pace.row_s)
-        answered_at = call.arrived + waits_s + takes_s
+        answered_at = now + waits_s + takes_s
         if answered_at > call.deadline:
             self._standing = self._standing.refused()
-            return too_late(call, answered_at - call.arrived)
+            return too_late(call, now, answered_at)
         return None
 
     def began(self, calls: Sequence[Call], line: Line, now: float) -> None:

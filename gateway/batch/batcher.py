@@ -137,7 +137,7 @@ class Batcher:
             or size_bytes > room.size_bytes
             or call.deadline < call.arrived + room.lag_s + rows * room.row_s
         ):
-            refusal = self._admission.refuse(call, line, not self._is_idle())
+            refusal = self._admission.refuse(call, line, not self._is_idle(), self._clock())
             if refusal is not None:
                 call.fail(refusal)
                 return

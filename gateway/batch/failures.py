@@ -45,12 +45,12 @@ def no_room(
     return Overloaded(what, retry_after_s=retry_after_s, shed=shed)
 
 
-def too_late(call: Call, takes_s: float) -> DeadlineExceeded:
+def too_late(call: Call, now: float, answered_at: float) -> DeadlineExceeded:
     """Return the refusal of a call that could not be answered in time."""
-    given_s = call.deadline - call.arrived
+    left_ms, takes_ms = (call.deadline - now) * 1000, (answered_at - now) * 1000
     return DeadlineExceeded(
-        f"Request timeout of {given_s * 1000:.0f} ms is too short for {_named(call)}: it would "
-        f"take about {takes_s * 1000:.0f} ms",
+        f"Request timeout leaves {left_ms:.0f} ms, which is too short for {_named(call)}: it "
+        f"would take about {takes_ms:.0f} ms",
         "admission",
     )
 

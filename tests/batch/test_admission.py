@@ -41,7 +41,7 @@ def waiting(rows: int, deadline: float = 99.0) -> Line:
 def refusal(
     one: Admission, call: Call, line: Line | None = None, *, is_busy: bool = True
 ) -> GatewayError | None:
-    return one.refuse(call, line or a_line(), is_busy)
+    return one.refuse(call, line or a_line(), is_busy, call.arrived)
 
 
 def overloaded(one: Admission, rows: int = 1000) -> Line:
@@ -99,7 +99,10 @@ def test_a_call_that_could_not_be_in_time_is_refused_at_once() -> None:
     error = refusal(one, a_call(1, arrived=1.0, deadline=1.05), line)
     assert isinstance(error, DeadlineExceeded)
     assert (error.stage, error.shed) == ("admission", "deadline")
-    assert "timeout of 50 ms is too short for model 'twice' version 1" in str(error)
+    assert (
+        "leaves 50 ms, which is too short for model 'twice' version 1: it would take about 115 ms"
+        in str(error)
+    )
     assert refusal(one, a_call(1, arrived=1.0, deadline=1.2), line) is None
 
 
