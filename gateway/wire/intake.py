@@ -178,7 +178,7 @@ class Intake:
     def _fall_back(self, exchange: Exchange, call: Call) -> bool:
         """Give a call that failed to another arm, and say whether there is one."""
         again = self._flow.fall_back(call)
-        if again is None:
+        if again is None or call.deadline <= self._losses.clock():
             return False
         assert exchange.codec is not None
         exchange.codec.losses.tally.fell_back()
