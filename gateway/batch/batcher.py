@@ -7,7 +7,8 @@ Never  polls, makes a task or future per call, or decides when a batch leaves
        (core/batching.py decides).
 
 Theory of operation. Calls read in one tick are offered in that tick, and `_pump` is
-scheduled once, for its end: they leave together without any timer. Where all of them
+scheduled once, for its end: they leave together without any timer, or some of them earlier if
+the tick is long because much is read in it. Where all of them
 fit into one execution and nothing else waits, they never see a queue. `_pump` starts at
 most as many executions as there are free executors; where batchers share these, they take
 turns (batch/turns.py). An inline execution ends before
@@ -27,38 +28,35 @@ what is to spare looks whether it is empty.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Self
 
 from gateway.batch.admission import Admission, Timed
 from gateway.batch.alarm import Alarm
-from gateway.batch.line import Line
+from gateway.batch.failures import expire, expired
+from gateway.batch.line import Line, Statistics
 from gateway.batch.recording import Recording
 from gateway.batch.running import Finish, Run, Running
 from gateway.batch.turns import Turns
 from gateway.core.batching import Policy, Wait
 from gateway.core.limiting import Bounds
 from gateway.core.queues import Cut
-from gateway.errors import DeadlineExceeded, Draining
+from gateway.errors import Draining
 from gateway.types import Call
 
 __all__ = ["Batcher", "Busy", "Finish", "Run", "Statistics"]
 
+_LONG_TURN_S = 0.005  # of the loop, spent with reading what others send
+
 Busy = set[object]  # the batchers of a replica that have something waiting or running
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    waiting_rows: int  # not yet in an execution
-    running: int  # executions in flight
 
 
 class Batcher:
     """Every call offered is answered exactly once, alone or in company.
 
     Mutable state: `_line` (what waits), `_running`, `_room` (what may join unasked), two
-    timers, `_is_awake` (a pump is scheduled) and `_is_closing`.
+    timers, `_is_awake` (a pump is scheduled; until `_turn_ends_at` it is soon enough) and
+    `_is_closing`.
     """
 
     def __init__(
@@ -89,6 +87,7 @@ class Batcher:
         self._room = admission.room()
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
+        self._turn_ends_at = math.inf
         self._is_awake = False
         self._is_closing = False
 
@@ -146,9 +145,12 @@ class Batcher:
             self._alarm.set(call.deadline)
         line.arrived.append(call)
         if not self._is_awake:
-            self._is_awake = True
-            self._busy.add(self)
-            self._loop.call_soon(self._pump)
+            self._wake()
+            self._turn_ends_at = call.arrived + _LONG_TURN_S
+        elif call.arrived >= self._turn_ends_at and self._is_idle():
+            self._turn_ends_at = math.inf
+            self._work()
+            self._turn_ends_at = self._clock() + _LONG_TURN_S
 
     def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
         """Give the next batches to another executor.
@@ -180,15 +182,19 @@ class Batcher:
             self._busy.discard(self)
 
     def _pump(self) -> None:
-        """Start what the policy allows, at most one execution per free executor."""
         self._is_awake = False
+        self._turn_ends_at = math.inf
+        self._work()
+
+    def _work(self) -> None:
+        """Start what the policy allows, at most one execution per free executor."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
         now = self._clock()
         if self._may_skip_queue():
             calls = self._line.take()
-            self._expire([call for call in calls if call.deadline <= now])
+            expire([call for call in calls if call.deadline <= now])
             if self._admission.is_strained:
                 self._admission.relax(calls, self._line, now)
             if live := [call for call in calls if not call.done]:
@@ -226,7 +232,8 @@ class Batcher:
         self._line.settle(self._policy.max_rows, self._running.complete)
         self._line.turn(self._admission.is_overload)
         for _ in range(self._policy.max_running - len(self._running.batches)):
-            if self._turns is not None and self._is_held_up(self._turns):
+            has_work = bool(self._line.rows or self._running.halves)
+            if self._turns is not None and has_work and not self._turns.may_start(self._wake):
                 return  # and is woken when it is its turn
             batch = self._next(now)
             if not batch:
@@ -234,10 +241,6 @@ class Batcher:
             self._admission.began(batch, self._line, now)
             self._running.start(self._run, batch, now)
         self._leave_line()
-
-    def _is_held_up(self, turns: Turns) -> bool:
-        """Say whether what waits here has to wait for the executions of others."""
-        return bool(self._line.rows or self._running.halves) and not turns.may_start(self._wake)
 
     def _leave_line(self) -> None:
         if self._turns is not None:
@@ -247,14 +250,14 @@ class Batcher:
         """Take the calls of the next execution; none if there is nothing to start."""
         while self._running.halves:
             half = self._running.halves.popleft()
-            self._expire([call for call in half if call.deadline <= now])
+            expire([call for call in half if call.deadline <= now])
             if live := [call for call in half if not call.done]:
                 return live
         until = math.inf if self._is_closing else now  # the end waits for no company
         soon, stale_at = self._admission.soon(self._line.rows, now), self._admission.stale_at(now)
         running, policy = len(self._running.batches), self._policy
         while isinstance(cut := self._line.cut(until, running, policy, soon, stale_at), Cut):
-            self._expire(cut.late)
+            expire(cut.late)
             for call in cut.stale:
                 call.fail(self._admission.stale(call))
             if cut.live:
@@ -270,18 +273,14 @@ class Batcher:
         else:
             self._rest()
 
-    def _expire(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.fail(DeadlineExceeded("Request timeout expired in the queue", "queue"))
-
     def _sweep(self) -> None:
         """Fail what has expired, waiting or running, and stand at the next deadline."""
         now = self._clock()
         self._line.settle(self._policy.max_rows, self._running.complete)
-        self._expire(self._line.sweep(now))
+        expire(self._line.sweep(now))
         for call in self._running.in_hand():
             if call.deadline <= now:
-                call.fail(DeadlineExceeded("Request timeout expired in execution", "execute"))
+                call.fail(expired("execute"))
         running = [call.deadline for call in self._running.in_hand() if not call.done]
         self._alarm.set(min([self._line.earliest(), *running]))
         if self._is_closing:

@@ -4,9 +4,10 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 """
 
 import logging
+from collections.abc import Sequence
 
 from gateway.core.batching import MAX_SHAPE_CLASSES
-from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Shed
+from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Shed, Stage
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,18 @@ def too_many_shapes() -> Overloaded:
 
 def _named(call: Call) -> str:
     return f"model '{call.arm.version.model}' version {call.arm.version.version}"
+
+
+def expired(stage: Stage) -> DeadlineExceeded:
+    """Return what a call hears whose deadline has passed."""
+    where = "in the queue" if stage == "queue" else "during execution"
+    return DeadlineExceeded(f"Request timeout expired {where}", stage)
+
+
+def expire(calls: Sequence[Call]) -> None:
+    """Fail what has waited in the queue for too long."""
+    for call in calls:
+        call.fail(expired("queue"))
 
 
 def model_failure(error: Exception) -> ModelFailed:

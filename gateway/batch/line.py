@@ -6,12 +6,21 @@ Never  decides who may join, or when a batch leaves.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gateway.batch.failures import too_many_shapes
 from gateway.core.batching import Backlog, Hold, Policy, Wait
 from gateway.core.queues import Cut
 from gateway.core.stacking import split
 from gateway.types import Call, Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How much there is before one batcher."""
+
+    waiting_rows: int  # not yet in an execution
+    running: int  # executions in flight
 
 
 class Line:
