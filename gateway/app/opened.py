@@ -18,10 +18,12 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
+from gateway.batch.admission import Admission
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
 from gateway.batch.turns import Turns
 from gateway.config import Config
 from gateway.core.batching import Policy
+from gateway.core.limiting import Bounds, Pace
 from gateway.errors import Draining
 from gateway.execute.executors import Execute, Inline, Threads
 from gateway.observe.record import Record
@@ -134,13 +136,14 @@ async def open_version(
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
     policy, instances = _policy(loaded, config), declared.execution.instances
+    admission = _admission(loaded, config, policy)
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
     run = turns.counted(threads.run)
     if not placement.is_inline:
         policy = replace(policy, max_running=instances)
-        make = partial(_batcher, run, policy, busy, turns)
+        make = partial(_batcher, run, policy, busy, turns, admission)
         return Opened(version, make, record, stack, execute)
 
     def leave_loop() -> None:
@@ -152,13 +155,35 @@ async def open_version(
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(_batcher, inline.run, policy, busy, None)
+    make = partial(_batcher, inline.run, policy, busy, None, admission)
     opened = Opened(version, make, record, stack, execute)
     return opened
 
 
-def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record) -> Batcher:
-    return Batcher(run, policy, record, busy=busy, turns=turns)
+def _batcher(
+    run: Run,
+    policy: Policy,
+    busy: Busy,
+    turns: Turns | None,
+    admission: Admission,
+    record: Record,
+) -> Batcher:
+    return Batcher(run, policy, record, busy=busy, turns=turns, admission=admission)
+
+
+def _admission(loaded: Loaded, config: Config, policy: Policy) -> Admission:
+    """Return what all batchers of a version let in by."""
+    batching = config.batching
+    bounds = Bounds(
+        policy.max_waiting_rows,
+        policy.max_waiting_bytes,
+        share_ratio=batching.standing_ratio,
+        ceiling_s=batching.standing_max_ms / 1000,
+        levels=batching.priority_levels,
+        usual=batching.default_priority,
+    )
+    instances = 1 if loaded.placement.is_inline else loaded.settings.execution.instances
+    return Admission(bounds, Pace(loaded.cost, policy.max_rows, instances))
 
 
 def _policy(loaded: Loaded, config: Config) -> Policy:
@@ -169,5 +194,6 @@ def _policy(loaded: Loaded, config: Config) -> Policy:
         max_wait_s=(config.batching.max_wait_ms if wait_ms is None else wait_ms) / 1000,
         # a request that fits the model must find room in an empty queue
         max_waiting_rows=max(config.limits.max_queue_rows, declared.max_batch_size),
+        max_waiting_bytes=max(config.limits.max_queue_bytes, config.limits.max_body_bytes),
         drain_s=config.drain_timeout_s,
     )

@@ -11,7 +11,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
 from gateway.wire.meters import Meters
 from gateway.wire.paths import Routes
-from gateway.wire.port import Drain, Port
+from gateway.wire.port import Drain, Port, Pressure
 from gateway.wire.port import Policy as PortPolicy
 from gateway.wire.rest import Rest
 from gateway.wire.stock import Stock
@@ -66,6 +66,7 @@ class Replica:
     drain: Drain
     catalog: Catalog
     keys: Keys
+    pressure: Pressure = field(default_factory=Pressure)
 
     def lanes(self) -> Callable[..., Lane]:
         """Return what makes a protocol for each connection of one uvicorn server."""
@@ -93,6 +94,7 @@ class Replica:
             state.tasks,
             _spread,
             drain=self.drain,
+            pressure=self.pressure,
         )
 
 

@@ -22,7 +22,8 @@ and a request that crosses our end is lost.
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -67,20 +68,32 @@ def settings_of(config: Config, replica: Replica) -> uvicorn.Config:
     return settings
 
 
+def _never(_now: float) -> bool:
+    return False
+
+
 class Server(uvicorn.Server):
     """uvicorn's, but it leaves by the replica's drain, which others share.
 
     Its own limit on leaving begins later, takes whole seconds and complains on stderr.
-    Mutable state: `_listeners` by slot, and when a retirement ends.
+    Mutable state: `_listeners` by slot, the slots that are not accepted from because refusing
+    takes too much time (`_paused`), and when a retirement ends.
     """
 
     def __init__(
-        self, settings: uvicorn.Config, drain: Drain, slots: Sequence[socket.socket]
+        self,
+        settings: uvicorn.Config,
+        drain: Drain,
+        slots: Sequence[socket.socket],
+        is_pressed: Callable[[float], bool] = _never,
     ) -> None:
+        """`is_pressed` says at a monotonic second whether refusals take too much time."""
         super().__init__(settings)
         self._drain = drain
         self._slots = slots
+        self._is_pressed = is_pressed
         self._listeners: dict[int, asyncio.AbstractServer | Entrance] = {}
+        self._paused: set[int] = set()
         self._drains_at: float | None = None
         self._last_s = 0.0
         self._seen_at = 0.0  # when there last was a connection
@@ -97,6 +110,9 @@ class Server(uvicorn.Server):
         if self._drains_at is not None or self._drain.has_begun():
             return False
         if number in self._listeners:
+            return True
+        if self._paused:
+            self._paused.add(number)
             return True
         shared = self._slots[number].dup()
         try:
@@ -118,6 +134,7 @@ class Server(uvicorn.Server):
 
     def release(self, number: int) -> None:
         """Take no more connections from a slot's socket."""
+        self._paused.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
             listener.close()
@@ -151,7 +168,20 @@ class Server(uvicorn.Server):
             unseen_s = _UNSEEN_TLS_S if self.config.ssl else _UNSEEN_S
             if now >= self._drains_at or now - self._seen_at > unseen_s:
                 self.drain(self._last_s)
+        await self._heed_pressure()
         return await super().on_tick(counter)
+
+    async def _heed_pressure(self) -> None:
+        """Accept nobody while refusing takes too much time: new clients wait in the kernel."""
+        if self._is_pressed(time.monotonic()):
+            numbers = tuple(self._listeners)
+            for number in numbers:
+                self.release(number)
+            self._paused.update(numbers)
+        else:
+            paused, self._paused = self._paused, set()
+            for number in paused:
+                await self.accept(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin the drain, and wait for the connections until it ends."""

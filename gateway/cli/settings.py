@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway.config import Config, ConfigError, load
+from gateway.config.access import TlsConfig
 from gateway.config.faults import Fault
-from gateway.config.tables import TlsConfig
 
 _DEFAULT_FILE = Path("gateway.toml")
 

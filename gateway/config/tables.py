@@ -14,22 +14,20 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from gateway.config.access import AuthConfig, TlsConfig
 from gateway.config.kinds import (
     AnyPath,
     Count,
     Host,
     Hosts,
-    Keys,
     Names,
     NotNegative,
     Port,
     Positive,
-    Quotas,
     RedisUrl,
     Route,
     Table,
     Text,
-    Tokens,
 )
 from gateway.config.records import ExposureLogConfig, FeedbackConfig, PayloadLogConfig
 
@@ -62,33 +60,6 @@ class RepositoryConfig(Table):
         return self
 
 
-class TlsConfig(Table):
-    """TLS on one port: off without a certificate."""
-
-    certfile: AnyPath | None = None
-    """PEM file of the certificate and its chain."""
-    keyfile: AnyPath | None = None
-    """PEM file of the certificate's private key."""
-    keyfile_password: Annotated[str | None, Field(repr=False)] = None
-    """What the private key is encrypted with, if it is."""
-    client_ca: AnyPath | None = None
-    """PEM file of those who sign clients' certificates: with it, who shows none is not heard."""
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    """The oldest version of TLS that is spoken."""
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.certfile is None and self.keyfile is not None:
-            raise ValueError("keyfile is set, and certfile is missing")
-        if self.certfile is not None and self.keyfile is None:
-            raise ValueError("certfile is set, and keyfile is missing")
-        if self.keyfile is None and self.keyfile_password is not None:
-            raise ValueError("keyfile_password is set, and keyfile is missing")
-        if self.certfile is None and self.client_ca is not None:
-            raise ValueError("client_ca is set, and certfile is missing")
-        return self
-
-
 class LimitsConfig(Table):
     """What one client may ask of us: beyond it, a refusal."""
 
@@ -114,6 +85,8 @@ class LimitsConfig(Table):
     """Connections of one replica that are open."""
     max_queue_rows: Count = 65536
     """Rows in one replica that wait for one version."""
+    max_queue_bytes: Count = 256 * 1024 * 1024
+    """Bodies in one replica that wait for one version."""
     header_timeout_s: Positive = 10.0
     """From the first byte of a head to its last."""
     body_timeout_s: Positive = 30.0
@@ -137,6 +110,10 @@ class BatchingConfig(Table):
     """A version runs on the event loop when one row costs less than this."""
     thread_budget_ms: Positive = 100.0
     """The longest batch given to a thread."""
+    standing_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
+    """A queue that stands for longer than this share of callers' deadlines is overload."""
+    standing_max_ms: Positive = 1000.0
+    """A queue that stands for longer than this is overload, however patient callers are."""
     priority_levels: Count = 4
     """Priorities are 1, the highest, to this."""
     default_priority: Count = 2
@@ -190,29 +167,6 @@ class RedisConfig(Table):
 
     url: Annotated[RedisUrl | None, Field(repr=False)] = None
     """Where it is; it may hold a password."""
-
-
-class AuthConfig(Table):
-    """Who may call: anybody may ask for predictions, unless a key is for them."""
-
-    keys: Keys = ()
-    """API keys of the data port, each role:name:sha256; with one for predict all need one."""
-    quotas: Quotas = ()
-    """How much the holder of a key may ask for, each name:rate_per_s:burst, in the whole fleet."""
-    admin_tokens: Tokens = ()
-    """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
-
-    @model_validator(mode="after")
-    def _knows_whom_it_bounds(self) -> Self:
-        told = [key.split(":") for key in self.keys]
-        names = {name for role, name, _ in told if role != "feedback"}
-        unknown = [name for one in self.quotas if (name := one.partition(":")[0]) not in names]
-        if unknown:
-            shown = ", ".join(unknown)
-            raise ValueError(f"quotas are for {shown}: no key for predict or operate is so called")
-        if self.quotas and all(role != "predict" for role, _, _ in told):
-            raise ValueError("quotas are set, and without a key for predict all may ask unnamed")
-        return self
 
 
 class RoutesConfig(Table):

@@ -135,7 +135,7 @@ class Intake:
                 rank = self._policy.rank(terms.priority) if terms.priority else self._default_rank
                 call = Call(
                     arm, (payload,), rows, codec.row_shapes, exchange.settle,
-                    now + self._budget_s(terms), rank, now,
+                    now + self._budget_s(terms), rank, now, len(body),
                 )  # fmt: skip
             exchange.call = call
             self._flow.infer(call)
@@ -177,7 +177,7 @@ class Intake:
     def _fall_back(self, exchange: Exchange, call: Call) -> bool:
         """Give a call that failed to another arm, and say whether there is one."""
         again = self._flow.fall_back(call)
-        if again is None:
+        if again is None or call.deadline <= self._losses.clock():
             return False
         assert exchange.codec is not None
         exchange.codec.losses.tally.fell_back()
@@ -232,6 +232,7 @@ class Intake:
             now + budget_s,
             self._policy.rank(reading.priority or terms.priority),
             now,
+            len(body),
         )
 
     def _read(self, codec: Codec, terms: Terms, body: Body, request: Request | None) -> Reading:

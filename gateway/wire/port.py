@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.core.pausing import Debt, Share
 from gateway.core.routing import Pairs
 from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange
+from gateway.wire.failures import SHEDDING
 from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.paths import InferTarget
 from gateway.wire.runner import App
@@ -37,6 +39,30 @@ class Policy:
     linger_s: float = 2.0  # how long a refused client is listened to
     linger_bytes: int = 16 << 20
     heads: HeadLimits = field(default_factory=HeadLimits)
+
+
+class Pressure:
+    """How much of the loop's time goes into refusals, of all connections together.
+
+    Mutable state: the debt.
+    """
+
+    def __init__(self, share: Share | None = None) -> None:
+        self._share = share or Share()
+        self._debt = Debt()
+
+    def answered(self, status: int, since: float, now: float) -> float:
+        """Count an answer that was given at once; return for how many seconds its client shall
+        not be read: 0 unless it is a refusal.
+        """
+        if status not in SHEDDING:
+            return 0.0
+        self._debt = self._debt.after(now - since, now, self._share)
+        return self._debt.pause_s(now, self._share)
+
+    def is_high(self, now: float) -> bool:
+        """Say whether it does not help enough that those who are refused are not read."""
+        return self._debt.pause_s(now, self._share) > self._share.longest_s / 2
 
 
 def too_many_connections(policy: Policy) -> Overloaded:
@@ -149,4 +175,5 @@ class Port:
     spread: Callable[[], float]
     clock: Callable[[], float] = time.monotonic
     drain: Drain = field(default_factory=Drain)
+    pressure: Pressure = field(default_factory=Pressure)
     refused: set[Any] = field(default_factory=set)

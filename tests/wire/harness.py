@@ -3,6 +3,7 @@ a server on a free port, and a client that sends exactly what it is told.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -88,7 +89,7 @@ def port_of(
     keys: Keys = NO_KEYS,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
-    intake = Intake(flow, asking, Tallied())
+    intake = Intake(flow, asking, Tallied(), clock or time.monotonic)
     drain = Drain()
     metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
     stock = stock or Stock(Clerk(), flow, False, 100)

@@ -612,6 +612,16 @@ def test_what_befalls_the_fallback_is_what_the_caller_hears(
     }
 
 
+def test_nobody_is_asked_in_its_stead_when_the_time_is_over() -> None:
+    """The canary fails a quarter of a second after the request was read."""
+    splitting = Splitting()
+    splitting.canary(terms=Terms(timeout_s=0.25)).fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 1
+    assert splitting.heard_last().status == 500
+    splitting.canary(terms=Terms(timeout_s=0.26)).fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 3
+
+
 def test_stable_itself_falls_back_to_nobody() -> None:
     splitting = Splitting(flow=Desk(FIRST, SECOND, draw=lambda: TO_STABLE))
     splitting.call(PLAIN).fail(ModelFailed("broken"))

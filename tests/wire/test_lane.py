@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy as BatchingPolicy
-from gateway.errors import ClientGone
+from gateway.errors import ClientGone, Overloaded
 from gateway.flow import Flow, Served
 from gateway.types import Arm, Call, Outputs
 from gateway.wire.heads import Head, HeadCache
@@ -1214,3 +1214,88 @@ def test_a_client_that_reads_nothing_at_first_gets_all_its_answers() -> None:
             return [answer.status for answer in answers(received)]
 
     assert asyncio.run(scene()) == [200] * 20 + [200]
+
+
+# refusing too much
+
+
+class Full(Echo):
+    """Has no room for anybody, and takes its time to say so."""
+
+    def __init__(self, clock: "Ticking") -> None:
+        super().__init__()
+        self.clock = clock
+        self.is_full = True
+
+    def infer(self, call: Call) -> None:
+        if self.is_full:
+            self.clock.now += 0.005
+            call.fail(Overloaded("full"))
+        else:
+            super().infer(call)
+
+
+class Ticking:
+    """A clock that moves with the loop's, and by what a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> float:
+        return self.now + self._loop.time()
+
+
+def test_who_is_refused_too_often_is_not_read_for_a_while_and_who_is_not_is_read_on() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        port = port_of(flow, clock=clock)
+        rude, polite = Line(flow, port=port), Line(flow, port=port)
+        seen = []
+        for _ in range(3):
+            rude.send(infer(1))
+            seen.append(rude.wire.reads)
+        assert seen == [True, True, False], "a few refusals stop nobody"
+        assert rude.statuses() == [429, 429, 429]
+        flow.is_full = False
+        polite.send(infer(2))
+        assert polite.wire.reads
+        assert polite.statuses() == [200]
+        for _ in range(2):
+            await asyncio.sleep(0.03)
+            seen.append(rude.wire.reads)
+        assert seen[3:] == [False, True]
+        rude.send(infer(3))
+        assert rude.statuses()[-1] == 200
+
+    play(scene)
+
+
+def test_a_rest_after_a_refusal_outlives_no_connection() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        line = Line(flow, port=port_of(flow, clock=clock))
+        for _ in range(4):
+            line.send(infer(1))
+        assert not line.wire.reads
+        line.leave()
+        await asyncio.sleep(2.0)
+        assert not line.wire.reads
+
+    play(scene)
+
+
+def test_of_a_pipeline_no_more_is_taken_while_its_client_rests() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        line = Line(flow, port=port_of(flow, clock=clock))
+        line.send(b"".join(infer(row) for row in range(8)))
+        assert line.statuses() == [429] * 3
+        flow.is_full = False
+        await asyncio.sleep(1.0)
+        assert line.statuses() == [429] * 3 + [200] * 5
+
+    play(scene)
