@@ -79,7 +79,8 @@ class Batcher:
         self._clock = clock
         self._arrived: list[Call] = []
         self._backlog = Backlog()
-        self._running = Running(record, clock, self._follow)
+        refuge = None if turns is None else turns.refuge
+        self._running = Running(record, clock, self._follow, refuge)
         self._waiting_rows = 0
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
@@ -168,8 +169,7 @@ class Batcher:
 
     def _rest(self) -> None:
         """Be busy no more, if there is nothing left to do."""
-        running = self._running
-        if not (self._waiting_rows or running.batches or running.halves):
+        if not self._waiting_rows and self._running.is_idle():
             self._busy.discard(self)
 
     def _pump(self) -> None:
@@ -260,7 +260,7 @@ class Batcher:
         running = self._running
         if self._waiting_rows or running.halves or self._is_closing:
             self._wake()
-        elif not running.batches:
+        elif running.is_idle():
             self._busy.discard(self)
 
     def _expire(self, calls: Sequence[Call]) -> None:

@@ -1,0 +1,117 @@
+"""Isolated: a version that runs in processes of its own, introduced to its batchers.
+
+Job    start its processes, and have as much under way as there are instances for it.
+Life   as `opened.py`: made when a version is prepared, closed with it.
+Never  opens the model here: what it breaks or eats is its processes' alone.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+
+from gateway.app.opened import Opened, policy_of
+from gateway.batch.batcher import Batcher, Busy
+from gateway.batch.running import Run
+from gateway.batch.turns import Refuge, Turns
+from gateway.config import Config
+from gateway.control.opening import OPENING, Opening
+from gateway.core import stalls
+from gateway.core.batching import Policy
+from gateway.execute.instance import Plan
+from gateway.execute.processes import Processes
+from gateway.observe.record import Record
+from gateway.repository.load import version_of
+from gateway.repository.proof import Proof
+from gateway.types import Call, Outputs
+
+COMMAND = (sys.executable, "-P", "-m", "gateway.app.working")
+_SHADOW_S = 60.0  # what an execution of a shadow may take, its wait for an instance included
+
+
+class Places:
+    """The turns of a version's instances, and those of its refuge: how many, its executor says."""
+
+    def __init__(self) -> None:
+        self.turns, self.refuge = Turns(0), Turns(0)
+
+    def allow(self, batches: int, suspects: int) -> None:
+        self.refuge.allow(suspects)
+        self.turns.allow(batches)
+
+    def is_wanted(self) -> bool:
+        return not self.refuge.is_idle()
+
+
+async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy) -> Opened:
+    """Start a version's processes, and make its batchers. Raises: LoadFailed.
+
+    Cancel: what was started is ended.
+    """
+    instances = proof.found.settings.execution.instances
+    policy = policy_of(proof.found.settings, proof.placement, config)
+    places, stack = Places(), AsyncExitStack()
+    turns, refuge = places.turns, places.refuge
+    processes = Processes(_plan(proof), instances, places)
+    turns.refuge = Refuge(
+        refuge,
+        refuge.counted(processes.run_suspects),
+        refuge.counted(processes.wait_for_suspects),
+    )
+    await stack.enter_async_context(processes)
+    run = turns.counted(processes.run)
+    make = partial(_batcher, run, policy, busy, turns)
+    execute = partial(_execute, asyncio.get_running_loop(), turns, run)
+    return Opened(version_of(proof), make, record, stack, execute)
+
+
+def _plan(proof: Proof) -> Plan:
+    found, execution = proof.found, proof.found.settings.execution
+    return Plan(
+        f"{found.model} version {found.version}",
+        COMMAND,
+        OPENING.dump_json(Opening(proof)),
+        proof.signature,
+        proof.cost,
+        stalls.Policy(suspect_after_s=execution.suspect_after_s),
+        execution.intra_op_threads * execution.inter_op_threads,
+    )
+
+
+def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns, record: Record) -> Batcher:
+    return Batcher(run, policy, record, busy=busy, turns=turns)
+
+
+def _execute(
+    loop: asyncio.AbstractEventLoop, turns: Turns, run: Run, calls: Sequence[Call]
+) -> Outputs:
+    """Run a shadow's calls in the next instance that is free, for a thread that waits.
+
+    Raises: whatever became of them; TimeoutError; RuntimeError, where the loop is closed.
+    """
+    ended: Future[Outputs] = Future()
+
+    def finish(result: Outputs | Exception) -> None:
+        with suppress(InvalidStateError):  # nobody waits any more
+            if isinstance(result, Outputs):
+                ended.set_result(result)
+            else:
+                ended.set_exception(result)
+
+    def start() -> None:
+        if ended.done():
+            turns.leave(start)
+        elif turns.may_start(start):
+            try:
+                run(calls, finish)
+            except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+                finish(error)
+
+    loop.call_soon_threadsafe(start)
+    try:
+        return ended.result(_SHADOW_S)
+    except TimeoutError:
+        ended.cancel()
+        raise
