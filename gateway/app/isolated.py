@@ -71,7 +71,7 @@ def _plan(proof: Proof) -> Plan:
     found, execution = proof.found, proof.found.settings.execution
     return Plan(
         f"{found.model} version {found.version}",
-        COMMAND,
+        (*COMMAND, f"--model={found.model}", f"--version={found.version}"),
         OPENING.dump_json(Opening(proof)),
         proof.signature,
         proof.cost,

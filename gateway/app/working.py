@@ -2,11 +2,12 @@
 
 Job    open the version that the replica names, if it is the one that was proved, and run what
        the replica asks.
-Life   `python -P -m gateway.app.working --parent PID --memory FD --bells FD,FD`, until it is
-       told to end, its replica dies, or it is killed.
+Life   `python -P -m gateway.app.working --model=M --version=V --parent PID --memory FD --bells
+       FD,FD`, until it is told to end, its replica dies, or it is killed.
 Never  outlives its replica; leaves a core; takes a core from who serves.
 
-What its model prints goes to stderr, and what it would read is empty.
+What its model prints goes to stderr, and what it would read is empty. Its model and version are
+told for whoever lists processes.
 """
 
 import argparse
@@ -34,9 +35,10 @@ _MIB = 1 << 20
 def main(arguments: Sequence[str]) -> int:
     """Run one version; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -P -m gateway.app.working")
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--memory", type=int, required=True)
-    parser.add_argument("--bells", required=True)
+    for name in ("--parent", "--memory"):
+        parser.add_argument(name, type=int, required=True)
+    for name in ("--model", "--version", "--bells"):
+        parser.add_argument(name, required=True)
     given = parser.parse_args(arguments)
     die_with(given.parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without a traceback

@@ -14,6 +14,7 @@ Source: memfd_create(2); fcntl(2), F_SEAL_SHRINK.
 import fcntl
 import mmap
 import os
+from contextlib import suppress
 from typing import Self
 
 _FIRST_BYTES = 1 << 20
@@ -62,5 +63,7 @@ class Shared:
         return self.view
 
     def close(self) -> None:
-        """Let go of the descriptor; what is mapped goes with the last who looks at it."""
+        """Let go of it; what is mapped goes with the last who looks at it."""
         os.close(self.fd)
+        with suppress(BufferError):  # somebody does
+            self.view.close()

@@ -38,8 +38,8 @@ class Watch:
     """
 
     __slots__ = (
-        "_cost", "_kill", "_longest_s", "_look", "_policy", "_rings_at", "_threads", "_timer",
-        "_watched",
+        "_clock", "_cost", "_kill", "_longest_s", "_look", "_policy", "_rings_at", "_threads",
+        "_timer", "_watched",
     )  # fmt: skip
 
     def __init__(
@@ -49,10 +49,11 @@ class Watch:
         threads: int,
         look: Callable[[], Look | None],
         kill: Callable[[Loss], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`look` says how the process is, None where nobody knows; `threads` of it compute."""
         self._cost, self._policy, self._threads = cost, policy, threads
-        self._look, self._kill = look, kill
+        self._look, self._kill, self._clock = look, kill, clock
         self._watched: _Watched | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = inf
@@ -63,7 +64,7 @@ class Watch:
 
         `is_patient`: for as long as anybody waits for it.
         """
-        now = time.monotonic()
+        now = self._clock()
         after_s = suspect_after_s(self._cost, rows, self._longest_s, self._policy)
         kill_at = max([call.deadline for call in calls]) + self._policy.grace_s
         look_at = inf if is_patient else now + after_s
@@ -77,7 +78,7 @@ class Watch:
         """Watch it no more; one that went well says how long they may take."""
         watched, self._watched = self._watched, None
         if is_well and watched is not None:
-            self._longest_s = max(self._longest_s, time.monotonic() - watched.started)
+            self._longest_s = max(self._longest_s, self._clock() - watched.started)
 
     def close(self) -> None:
         """Ring no more."""
@@ -94,7 +95,7 @@ class Watch:
     def _ring(self) -> None:
         """Have the process killed if its batch is due; else come back when it is."""
         self._timer, self._rings_at = None, inf
-        watched, now = self._watched, time.monotonic()
+        watched, now = self._watched, self._clock()
         if watched is None:
             return
         if now >= watched.kill_at:

@@ -74,8 +74,6 @@ def test_arrays_come_out_as_they_went_in(drawn: list[tuple[TensorSpec, Array]], 
         assert all(map(are_equal, arrays, found))
         lying = [array for array in found if array.dtype != object and array.size]
         assert all(array.ctypes.data % 64 == 0 for array in lying)
-        del lying
-        del found
 
 
 def payload_of(array: Array) -> Payload:
@@ -117,7 +115,6 @@ def test_a_batch_is_laid_down_as_it_would_be_stacked(calls: list[Call]) -> None:
         assert (head.kind, head.number) == (Kind.RUN, 3)
         found = parcels.arrays_of(theirs, head, signature.inputs)
         assert all(map(are_equal, stack(calls, signature), found))
-        del found
 
 
 @given(st.lists(tensors(), min_size=1, max_size=3))
@@ -133,7 +130,6 @@ def test_a_call_without_a_batch_axis_is_laid_down_alone(
         parcels.write_question(ours, Head(Kind.RUN, 3, stop=stop))
         found = parcels.arrays_of(theirs, parcels.read_question(theirs), signature.inputs)
         assert all(are_equal(array, one) for (_, array), one in zip(drawn, found, strict=True))
-        del found
 
 
 def a_batch(
@@ -159,7 +155,6 @@ def test_large_and_small_pieces_of_any_kind_are_joined(
         parcels.write_question(ours, Head(Kind.RUN, 3, stop=stop))
         (found,) = parcels.arrays_of(theirs, parcels.read_question(theirs), signature.inputs)
         assert are_equal(stack(batch, signature)[0], found)
-        del found
 
 
 def test_an_array_that_does_not_lie_in_one_piece_is_laid_down_all_the_same() -> None:
@@ -168,7 +163,6 @@ def test_an_array_that_does_not_lie_in_one_piece_is_laid_down_all_the_same() -> 
         stop = parcels.put_arrays(theirs, [array], [spec], 128)
         (found,) = parcels.arrays_of(ours, Head(Kind.DONE, 1, 128, stop), [spec])
         assert found.tolist() == array.tolist()
-        del found
 
 
 @given(st.binary(max_size=9000), st.integers(128, 500))
