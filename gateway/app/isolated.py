@@ -7,9 +7,9 @@ Never  opens the model here: what it breaks or eats is its processes' alone.
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from functools import partial
 
 from gateway.app.opened import Opened, policy_of
@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.control.opening import OPENING, Opening
 from gateway.core import stalls
 from gateway.core.batching import Policy
+from gateway.errors import DeadlineExceeded, Draining
 from gateway.execute.instance import Plan
 from gateway.execute.processes import Processes
 from gateway.observe.record import Record
@@ -63,8 +64,9 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     await stack.enter_async_context(processes)
     run = turns.counted(processes.run)
     make = partial(_batcher, run, policy, busy, turns)
-    execute = partial(_execute, asyncio.get_running_loop(), turns, run)
-    return Opened(version_of(proof), make, record, stack, execute)
+    aside = _Aside(turns, run)
+    stack.callback(aside.close)
+    return Opened(version_of(proof), make, record, stack, aside.execute)
 
 
 def _plan(proof: Proof) -> Plan:
@@ -84,34 +86,64 @@ def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns, record: Record)
     return Batcher(run, policy, record, busy=busy, turns=turns)
 
 
-def _execute(
-    loop: asyncio.AbstractEventLoop, turns: Turns, run: Run, calls: Sequence[Call]
-) -> Outputs:
-    """Run a shadow's calls in the next instance that is free, for a thread that waits.
+class _Aside:
+    """Runs calls for threads that wait for them: shadows'.
 
-    Raises: whatever became of them; TimeoutError; RuntimeError, where the loop is closed.
+    Mutable state: who waits for an instance.
     """
-    ended: Future[Outputs] = Future()
 
-    def finish(result: Outputs | Exception) -> None:
-        with suppress(InvalidStateError):  # nobody waits any more
-            if isinstance(result, Outputs):
-                ended.set_result(result)
-            else:
-                ended.set_exception(result)
+    def __init__(self, turns: Turns, run: Run) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._turns, self._run = turns, run
+        self._waiting: dict[Future[Outputs], Callable[[], None]] = {}
+        self._is_closed = False
 
-    def start() -> None:
-        if ended.done():
-            turns.leave(start)
-        elif turns.may_start(start):
-            try:
-                run(calls, finish)
-            except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
-                finish(error)
+    def execute(self, calls: Sequence[Call]) -> Outputs:
+        """Run the calls in the next instance that is free; they are not tried again.
 
-    loop.call_soon_threadsafe(start)
-    try:
-        return ended.result(_SHADOW_S)
-    except TimeoutError:
-        ended.cancel()
-        raise
+        Raises: whatever became of them; TimeoutError; RuntimeError, where the loop is closed.
+        """
+        ended: Future[Outputs] = Future()
+        self._loop.call_soon_threadsafe(self._start, calls, ended)
+        try:
+            return ended.result(_SHADOW_S)
+        except TimeoutError:
+            self._loop.call_soon_threadsafe(self._give_up, ended, DeadlineExceeded("too late"))
+            raise
+
+    def close(self) -> None:
+        """Let go of who waits."""
+        self._is_closed = True
+        for ended in tuple(self._waiting):
+            self._give_up(ended, Draining("this version was unloaded"))
+
+    def _start(self, calls: Sequence[Call], ended: Future[Outputs]) -> None:
+        if self._is_closed:
+            _settle(ended, Draining("this version was unloaded"))
+            return
+
+        def start() -> None:
+            if self._turns.may_start(start):
+                self._waiting.pop(ended, None)
+                try:
+                    self._run(calls, partial(_settle, ended))
+                except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+                    _settle(ended, error)
+
+        self._waiting[ended] = start
+        start()
+
+    def _give_up(self, ended: Future[Outputs], error: Exception) -> None:
+        start = self._waiting.pop(ended, None)
+        if start is not None:
+            self._turns.leave(start)
+        _settle(ended, error)
+
+
+def _settle(ended: Future[Outputs], result: Outputs | Exception) -> None:
+    if ended.done():
+        return
+    if isinstance(result, Outputs):
+        ended.set_result(result)
+    else:
+        ended.set_exception(result)

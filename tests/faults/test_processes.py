@@ -50,8 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def take(model: str, *numbers: int, deadline_ms: int | None = None) -> bytes:
     shape = [len(numbers), 1] if model in ("alone", "several") else [len(numbers)]
-    headers = [] if deadline_ms is None else [f"x-request-timeout-ms: {deadline_ms}"]
-    return infer(model, tensor("x", "INT64", shape, numbers), headers=headers)
+    parameters = {} if deadline_ms is None else {"timeout": 1000 * deadline_ms}
+    return infer(model, tensor("x", "INT64", shape, numbers), parameters=parameters)
 
 
 class Crowd:
