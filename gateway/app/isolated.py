@@ -55,7 +55,7 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     policy = policy_of(proof.found.settings, proof.placement, config)
     places, stack = Places(), AsyncExitStack()
     turns, refuge = places.turns, places.refuge
-    processes = Processes(_plan(proof), instances, places)
+    processes = Processes(plan_of(proof), instances, places)
     turns.refuge = Refuge(
         refuge,
         refuge.counted(processes.run_suspects),
@@ -69,7 +69,8 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     return Opened(version_of(proof), make, record, stack, aside.execute)
 
 
-def _plan(proof: Proof) -> Plan:
+def plan_of(proof: Proof) -> Plan:
+    """Return how each instance of a version runs."""
     found, execution = proof.found, proof.found.settings.execution
     return Plan(
         f"{found.model} version {found.version}",

@@ -24,9 +24,9 @@ _RUNNABLE = "R"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When an execution is looked at. Units: seconds; factors of seconds.
+    """When an execution is looked at, and when it is given up. Units: seconds; factors.
 
-    `suspect_after_s` None: found from the fitted cost.
+    `suspect_after_s` None: when it has taken longer than any should.
     """
 
     suspect_after_s: float | None = None
@@ -44,10 +44,8 @@ class Look:
     cpu_s: float
 
 
-def suspect_after_s(cost: Cost, rows: int, longest_s: float, policy: Policy) -> float:
-    """Return how long an execution of `rows` may take before it is looked at."""
-    if policy.suspect_after_s is not None:
-        return policy.suspect_after_s
+def enough_s(cost: Cost, rows: int, longest_s: float, policy: Policy) -> float:
+    """Return how long an execution of `rows` may take at the very most, if all goes well."""
     expected_s = policy.of_expected * cost.of(rows)
     return max(policy.floor_s, expected_s, policy.of_longest * longest_s)
 

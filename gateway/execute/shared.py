@@ -2,7 +2,8 @@
 
 Job    make it, find it by its descriptor, make more of it.
 Life   one for each process, and no longer than it: who comes next finds nothing of it.
-Never  gets smaller: what one side has mapped stays there, whatever becomes of the other.
+Never  gets smaller: what one side has mapped stays there, whatever becomes of the other. The
+       pages behind it may be given back, and read as zeros then.
 
 A memfd: it has no name, and ends with the last who has it open. Either side makes it larger;
 the other sees that when it reads how long what was written is, and maps it anew. Arrays may
@@ -18,6 +19,7 @@ from contextlib import suppress
 from typing import Self
 
 _FIRST_BYTES = 1 << 20
+KEPT_BYTES = 16 << 20  # to fetch as much anew takes as long as to copy it
 
 
 class Shared:
@@ -61,6 +63,12 @@ class Shared:
                 raise ValueError(f"{size_bytes} bytes were announced, and there are {there}")
             self.view = mmap.mmap(self.fd, there)
         return self.view
+
+    def release(self) -> None:
+        """Give back what lies beyond what most batches need; nobody may look at it any more."""
+        size_bytes = len(self.view)
+        if size_bytes > KEPT_BYTES:
+            self.view.madvise(mmap.MADV_REMOVE, KEPT_BYTES, size_bytes - KEPT_BYTES)
 
     def close(self) -> None:
         """Let go of it; what is mapped goes with the last who looks at it."""

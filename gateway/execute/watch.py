@@ -4,8 +4,10 @@ Job    have it killed when nobody waits any more, or when it does not go on.
 Life   one for each instance; it watches one batch at a time.
 Never  sets a timer for each batch: the one that stands rings early, and finds out what is due.
 
-Two moments end a batch: `grace_s` after the last deadline of its calls, and when it has taken
-so long that it is looked at (core/stalls.py), unless the look says that it is only starved.
+Two moments end a batch. When it has taken so long that it is looked at (core/stalls.py), unless
+the look says that it is only starved. And `grace_s` after the last deadline of its calls, but not
+as long as it may yet end by itself: under overload many a batch ends a little too late, and a
+process takes longer to replace.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from math import inf
 
 from gateway.core.costs import Cost
-from gateway.core.stalls import Look, Policy, is_stalled, suspect_after_s
+from gateway.core.stalls import Look, Policy, enough_s, is_stalled
 from gateway.core.suspects import Loss
 from gateway.types import Call
 
@@ -65,9 +67,14 @@ class Watch:
         `is_patient`: for as long as anybody waits for it.
         """
         now = self._clock()
-        after_s = suspect_after_s(self._cost, rows, self._longest_s, self._policy)
-        kill_at = max([call.deadline for call in calls]) + self._policy.grace_s
-        look_at = inf if is_patient else now + after_s
+        policy = self._policy
+        most_s = enough_s(self._cost, rows, self._longest_s, policy)
+        after_s = policy.suspect_after_s or most_s
+        kill_at = max([call.deadline for call in calls]) + policy.grace_s
+        if is_patient:
+            look_at = inf
+        else:
+            look_at, kill_at = now + after_s, max(kill_at, now + most_s)
         began = Look("R", cpu_s)
         self._watched = _Watched(now, kill_at, look_at, after_s, began, began)
         due = min(kill_at, look_at)
@@ -108,8 +115,8 @@ class Watch:
             self._ring_at(min(watched.kill_at, watched.look_at), now)
 
     def _has_stalled(self, watched: _Watched) -> bool:
-        look, enough_s = self._look(), watched.after_s * self._threads
-        if look is None or is_stalled(watched.began, watched.before, look, enough_s):
+        look, most_s = self._look(), watched.after_s * self._threads
+        if look is None or is_stalled(watched.began, watched.before, look, most_s):
             return True
         watched.before = look
         return False

@@ -24,7 +24,7 @@ from gateway.core.stalls import Look, read_look
 from gateway.errors import ModelFailed
 from gateway.execute import parcels
 from gateway.execute.parcels import Head, Kind
-from gateway.execute.shared import Shared
+from gateway.execute.shared import KEPT_BYTES, Shared
 from gateway.types import Array, Call, Outputs, Signature
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -136,6 +136,9 @@ class Worker:
             raise Babble(str(error)) from error
         copies = [_checked(array, len(spec.shape), rows) for array, spec in
                   zip(arrays, signature.outputs, strict=True)]  # fmt: skip
+        del arrays
+        if head.stop > KEPT_BYTES:
+            self._shared.release()
         input_ns, infer_ns, output_ns, _ = head.times_ns
         output_ns += time.perf_counter_ns() - started_ns
         return Outputs(

@@ -153,7 +153,7 @@ def test_a_process_is_killed_when_nobody_waits_any_more(row: int, is_patient: bo
         await keeping.up()
         assert await keeping.ask(1).rows() == [2]
 
-    kept(scene, suspect_after_s=0.05 if is_patient else PATIENCE_S)
+    kept(scene, suspect_after_s=0.05 if is_patient else PATIENCE_S, floor_s=0.1)
 
 
 def test_an_answer_that_came_before_the_end_stands() -> None:

@@ -133,7 +133,7 @@ def test_instances_run_at_the_same_time() -> None:
         assert not stuck.done
         assert await floor.answers() == [DeadlineExceeded, [2.0]]
 
-    floored(scene, 2, a_plan())
+    floored(scene, 2, a_plan(floor_s=0.1, suspect_after_s=PATIENCE_S))
 
 
 @pytest.mark.parametrize("instances", [1, 2])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from gateway.execute.shared import Shared
+from gateway.execute.shared import KEPT_BYTES, Shared
 
 PAGE = mmap.PAGESIZE
 
@@ -70,6 +70,25 @@ def test_arrays_outlive_the_view_that_they_lie_over(sides: tuple[Shared, Shared]
     ours.hold(4 * PAGE)
     theirs.view[0] = 9
     assert array[0] == 9
+
+
+def test_what_most_batches_do_not_need_is_given_back(sides: tuple[Shared, Shared]) -> None:
+    ours, theirs = sides
+    ours.hold(4 * KEPT_BYTES)[:] = bytes([7]) * (4 * KEPT_BYTES)
+    assert os.fstat(ours.fd).st_blocks * 512 >= 4 * KEPT_BYTES
+    ours.release()
+    assert os.fstat(ours.fd).st_blocks * 512 <= KEPT_BYTES
+    view = theirs.find(4 * KEPT_BYTES)
+    assert (view[0], view[KEPT_BYTES - 1], view[KEPT_BYTES]) == (7, 7, 0)
+    view[KEPT_BYTES] = 9
+    assert ours.view[KEPT_BYTES] == 9
+
+
+def test_a_little_memory_is_kept(sides: tuple[Shared, Shared]) -> None:
+    ours, _ = sides
+    ours.view[0] = 7
+    ours.release()
+    assert ours.view[0] == 7
 
 
 def test_more_than_there_can_be_is_an_error(sides: tuple[Shared, Shared]) -> None:

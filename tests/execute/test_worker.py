@@ -1,6 +1,7 @@
 """Worker: one real process, what it says and how it ends."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ModelFailed
+from gateway.execute.shared import KEPT_BYTES
 from gateway.execute.worker import Babble, Worker
 from gateway.types import Call, Outputs
 from tests.execute.child import BABBLE, CRASH, EXIT, POISON, STOP, TWICE, WIDE
@@ -80,6 +82,23 @@ def test_outputs_outlive_the_next_batch_and_the_process() -> None:
         assert await keeping.code() == -signal.SIGKILL
         assert isinstance(first, Outputs)
         assert first_column(first.arrays[0]) == [2]
+
+    acted(scene)
+
+
+def test_a_large_batch_leaves_little_behind_and_the_next_is_answered() -> None:
+    async def scene() -> None:
+        keeping = Keeping()
+        await keeping.readiness()
+        for rows in (1, 1 << 13, 1, 1 << 13):  # 4 KiB each
+            outputs = await keeping.asked(a_call(*[3.0] * rows, width=1 << 10))
+            assert isinstance(outputs, Outputs)
+            assert outputs.arrays[0].shape == (rows, 1 << 10)
+            assert (outputs.arrays[0] == 6).all()
+            left = os.fstat(keeping.worker._shared.fd).st_blocks * 512  # noqa: SLF001 - nobody else says
+            assert left <= KEPT_BYTES
+        keeping.worker.kill()
+        await keeping.code()
 
     acted(scene)
 

@@ -21,7 +21,7 @@ from tests.zoo import write_patient, write_shelf
 pytestmark = pytest.mark.slow
 
 CALLERS = 8
-KILLS = 5
+KILLS = 3
 SETTINGS = '[execution]\nexecutor = "process"\n'
 HUNGRY_MIB = 256
 
