@@ -19,6 +19,7 @@ from gateway.app.arms import Arms
 from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
 from gateway.app.exposures import Exposures
+from gateway.app.isolated import open_isolated
 from gateway.app.loader import Loader
 from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
@@ -130,10 +131,8 @@ async def open_rooms(
     busy: Busy = set()
 
     async def open_one(assigned: Assigned) -> Opened:
-        with returning.loading():
-            loaded = await loader.run(partial(load, assigned.proof))
         row = Record(memory.row(assigned.row))
-        return await open_version(loaded, config, row, record.moved, busy)
+        return await _open_one(assigned.proof, config, row, record.moved, busy, loader, returning)
 
     def retired(rows: tuple[int, ...]) -> None:
         returning.changed()
@@ -156,6 +155,23 @@ async def open_rooms(
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
         rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes, keys)
         yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog, keys)
+
+
+async def _open_one(
+    proof: Proof,
+    config: Config,
+    row: Record,
+    on_move: Callable[[], None],
+    busy: Busy,
+    loader: Loader,
+    returning: Returning,
+) -> Opened:
+    """Open a version where its settings want it. Raises: LoadFailed."""
+    if proof.executor == "process":
+        return await open_isolated(proof, config, row, busy)
+    with returning.loading():
+        loaded = await loader.run(partial(load, proof))
+    return await open_version(loaded, config, row, on_move, busy)
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:
