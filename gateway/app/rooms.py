@@ -8,6 +8,7 @@ Never  decides anything about a request.
 
 import asyncio
 import random
+import resource
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -154,7 +155,11 @@ async def open_rooms(
         metadata = _metadata_of(config, flow, catalog, drain)
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
         rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes, keys)
-        yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog, keys)
+        yield Replica(flow, intake, rest, _policy_of(config), routes, drain, catalog, keys)
+
+
+def _policy_of(config: Config) -> PortPolicy:
+    return port_policy(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 async def _open_one(

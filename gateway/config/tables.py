@@ -83,6 +83,10 @@ class LimitsConfig(Table):
     """Requests of one connection that wait for their answers."""
     max_connections: Count = 10_000
     """Connections of one replica that are open."""
+    max_connections_per_address: Count | None = None
+    """Those of them that come from one address, or one /64 of IPv6; none: no bound."""
+    max_unfinished_bytes: Count = 1024 * 1024 * 1024
+    """Requests in one replica that have come in part."""
     max_queue_rows: Count = 65536
     """Rows in one replica that wait for one version."""
     max_queue_bytes: Count = 256 * 1024 * 1024

@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 
 from gateway.config import Config, parse_model
+from gateway.config.bounds import connections_of
 from gateway.control.messages import Table
 from gateway.errors import Draining, GatewayError, NotReady, Rejected
 from gateway.repository.discover import RepositoryError
@@ -64,7 +65,9 @@ def serve(config: Config, reload: Callable[[], Config]) -> None:
     had; RepositoryError where there is no version to serve.
     """
     count = available_cpus() if config.replicas == "auto" else config.replicas
-    permit_descriptors()
+    taken, wanted = connections_of(config, permit_descriptors()), config.limits.max_connections
+    if taken < wanted:
+        _log.warning("a replica takes %d connections, not %d: ulimit -n is low", taken, wanted)
     with ExitStack() as bound:
         slots = [bound.enter_context(s) for s in bind_slots(config.host, config.port, count)]
         ports = bind_slots(config.admin_host, config.admin_port, 1)

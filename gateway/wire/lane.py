@@ -32,7 +32,7 @@ from gateway.wire.exchange import Exchange, Send
 from gateway.wire.failures import too_slow
 from gateway.wire.heads import Head
 from gateway.wire.patience import Patience, Verdict, unsent_bytes
-from gateway.wire.port import Port, too_many_connections
+from gateway.wire.port import Port
 from gateway.wire.reader import Reader, Stage
 from gateway.wire.runner import serve
 
@@ -51,7 +51,7 @@ class Lane(asyncio.Protocol):
         self._port = port
         self._policy = policy = port.policy
         self._intake = port.intake
-        self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes)
+        self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes, port.room)
         self._loop = loop
         self._listener: Send | None = self._hear  # bound once, not once per request
         self._transport: asyncio.Transport | None = None
@@ -76,10 +76,10 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._patience.open(self._port.spread(), self._port.drain)
-        if len(self._port.connections) >= self._policy.max_connections:
-            self._turn_away()
+        refusal = self._port.enter(self, transport)
+        if refusal is not None:
+            self._turn_away(refusal)
             return
-        self._port.connections.add(self)
         self._patience.look_ahead()
 
     def data_received(self, data: bytes) -> None:
@@ -94,8 +94,8 @@ class Lane(asyncio.Protocol):
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._port.connections.discard(self)
-        self._port.refused.discard(self)
+        self._port.leave(self)
+        self._reader.close()
         self._patience.cancel()
         pipeline, self._pipeline = self._pipeline, deque()
         self._transport = self._listener = None  # or we would hold ourselves
@@ -199,19 +199,19 @@ class Lane(asyncio.Protocol):
             self._is_last = True
         exchange = Exchange(head.request_id or self._intake.new_id(), self._listener)
         self._pipeline.append(exchange)
+        now = self._clock()
         if head.fault is not None:
             exchange.is_bare = head.method == "HEAD"
             self._intake.refuse(exchange, head.fault)
         elif head.infer is not None:
-            now = self._clock()
             self._intake.start(exchange, head.terms, head.infer, body, now, head.headers)
-            if exchange.form is not None:
-                self._rest(exchange.form.status, now)
         else:
             answering = serve(self._port.app, self._transport, exchange, head, body)
             task = self._loop.create_task(answering)
             self._port.tasks.add(task)
             task.add_done_callback(self._port.tasks.discard)
+        if exchange.form is not None:
+            self._rest(exchange.form.status, now)
 
     # answering
 
@@ -266,14 +266,14 @@ class Lane(asyncio.Protocol):
         self._pipeline.append(exchange)
         self._intake.refuse(exchange, error)
 
-    def _turn_away(self) -> None:
+    def _turn_away(self, refusal: Exception) -> None:
         """Say that it is one connection too many; if even these are many, say nothing."""
         if len(self._port.refused) >= self._policy.max_refused:
             if self._transport is not None:
                 self._transport.abort()
             return
         self._port.refused.add(self)
-        self._refuse(too_many_connections(self._policy))
+        self._refuse(refusal)
 
     def _close(self) -> None:
         """Close in order: at once where all was read, else after listening a while."""

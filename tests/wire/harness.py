@@ -196,8 +196,10 @@ class Wire(asyncio.Transport):
     """Remembers what is written. Where `holds` is set it closes only when aborted, as one
     does that has something left to write and a client that does not read."""
 
-    def __init__(self, holds: bool = False, can_half_close: bool = True) -> None:
-        super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 80)})
+    def __init__(
+        self, holds: bool = False, can_half_close: bool = True, peer: str = "127.0.0.1"
+    ) -> None:
+        super().__init__({"peername": (peer, 5), "sockname": ("127.0.0.1", 80)})
         self.written = bytearray()
         self.writes = 0
         self.reads = True

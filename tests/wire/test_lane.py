@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy as BatchingPolicy
+from gateway.core.pausing import Share
 from gateway.errors import ClientGone, Overloaded
 from gateway.flow import Flow, Served
 from gateway.types import Arm, Call, Outputs
 from gateway.wire.heads import Head, HeadCache
-from gateway.wire.port import Policy
+from gateway.wire.port import Policy, Pressure
 from gateway.wire.runner import Message, Receive, Send
 from tests.clock import play
 from tests.fakes import a_record
@@ -39,6 +40,7 @@ from tests.wire.harness import (
     request,
     turns,
 )
+from tests.wire.splitting import GUARDED
 
 LIVE = request("GET", "/livez")
 BAD_JSON = request("POST", "/v2/models/m/infer", b"{")
@@ -963,6 +965,68 @@ def test_one_connection_too_many_is_told_so_and_left() -> None:
         third = Line(Echo(), port=port)
         third.send(infer(1))
         assert third.statuses() == [200]
+
+    play(scene)
+
+
+def test_one_connection_too_many_from_one_address_is_told_so_and_others_are_not() -> None:
+    async def scene() -> None:
+        policy = Policy(max_connections_per_address=2)
+        port = port_of(Echo(), policy, clock=monotonic())
+        lines = [Line(Echo(), port=port) for _ in range(3)]
+        (answer,) = lines[2].answers()
+        assert (answer.status, answer.code, answer.closes) == (429, "overloaded", True)
+        assert "at most 2 connections from one address" in answer.json["error"]
+        elsewhere = Line(Echo(), port=port, wire=Wire(peer="10.0.0.9"))
+        elsewhere.send(infer(1))
+        assert elsewhere.statuses() == [200]
+        lines[0].leave()
+        again = Line(Echo(), port=port)
+        again.send(infer(1))
+        assert again.statuses() == [200]
+
+    play(scene)
+
+
+def test_what_a_client_has_sent_in_part_is_forgotten_when_it_leaves() -> None:
+    async def scene() -> None:
+        line = Line(Echo())
+        line.send(infer(1)[:-1])
+        assert line.port.room.held_bytes > 0
+        line.leave()
+        assert line.port.room.held_bytes == 0
+
+    play(scene)
+
+
+def test_who_sends_more_than_there_is_room_for_is_told_so_and_left() -> None:
+    async def scene() -> None:
+        policy = Policy(max_unfinished_bytes=100_000)
+        line = Line(Echo(), policy)
+        line.send(request("POST", "/v2/models/m/infer", b"", "content-length: 300000"))
+        line.send(bytes(90_000), bytes(90_000))
+        (answer,) = line.answers()
+        assert (answer.status, answer.code, answer.closes) == (429, "overloaded", True)
+        assert "limits.max_unfinished_bytes" in answer.json["error"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("fields", [(), ("x-api-key: nonsense",)])
+def test_strangers_are_refused_in_order_and_rest_when_there_are_too_many(
+    fields: tuple[str, ...],
+) -> None:
+    async def scene() -> None:
+        port = port_of(Echo(), clock=monotonic(), keys=GUARDED)
+        line = Line(Echo(), port=port)
+        line.send(infer(1, *fields) + infer(2, "x-api-key: ticket") + infer(3, *fields))
+        assert line.statuses() == [401, 200, 401]
+        port.pressure = Pressure(Share(ratio=1e-6, free_s=-1.0))
+        line.send(infer(4, *fields))
+        found = [line.wire.reads]
+        await asyncio.sleep(2.1)
+        assert [*found, line.wire.reads] == [False, True]
+        assert line.statuses() == [401, 200, 401, 401]
 
     play(scene)
 
