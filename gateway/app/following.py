@@ -30,6 +30,8 @@ from gateway.control.messages import (
     Release,
     Released,
     Reply,
+    Report,
+    Reported,
     Retire,
     Retired,
     ToReplica,
@@ -116,6 +118,8 @@ class Follower:
                 server.drain(message.within_s)
             case Reply():
                 self._line.desk.answer(message)
+            case Report():
+                self._line.say(Reported(message.ticket, self._catalog.breakers()))
             case Hello():
                 _log.error("the supervisor greets twice")
 

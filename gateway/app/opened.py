@@ -13,14 +13,18 @@ is cut when a thread is free for it, whichever arm's.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
+from gateway.app.policies import breaker_policy, pace_of
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
+from gateway.batch.gate import Gate
 from gateway.batch.turns import Turns
 from gateway.config import Config
+from gateway.control.messages import BreakerTold
 from gateway.core.batching import Policy
 from gateway.errors import Draining
 from gateway.execute.executors import Execute, Inline, Threads
@@ -40,11 +44,19 @@ class Opened:
     """
 
     def __init__(
-        self, version: Version, make: Make, record: Record, stack: AsyncExitStack, execute: Execute
+        self,
+        version: Version,
+        make: Make,
+        record: Record,
+        stack: AsyncExitStack,
+        execute: Execute,
+        gate: Gate | None = None,
     ) -> None:
-        """`make` gives a batcher that tells a record; `stack` is the executor's."""
+        """`make` gives a batcher behind `gate` that tells a record; `stack` is the executor's."""
         self.version = version
+        self.gate = gate or Gate()
         self.batcher = make(record).open()
+        self.gate.join(self.batcher.take_waiting)
         self.record = record  # the one that writes to the version's row
         self.execute = execute
         self._make = make
@@ -59,6 +71,7 @@ class Opened:
         if self._moved is not None:
             batcher.move(*self._moved)
         self._arms.add(batcher)
+        self.gate.join(batcher.take_waiting)
         return batcher
 
     async def close_arm(self, batcher: Batcher, within_s: float) -> None:
@@ -76,6 +89,7 @@ class Opened:
             await _end(batcher, within_s)
         finally:
             ended.set()
+            self.gate.leave(batcher.take_waiting)
             self._arms.discard(batcher)
             del self._ends[batcher]
 
@@ -84,6 +98,24 @@ class Opened:
         self._moved = run, policy, turns
         for batcher in (self.batcher, *self._arms):
             batcher.move(run, policy, turns)
+
+    def breakers(self) -> tuple[BreakerTold, ...]:
+        """Return how each executor instance is, for who reads clocks on the wall."""
+        now, wall_s, version = time.monotonic(), time.time(), self.version
+        return tuple(
+            BreakerTold(
+                version.model,
+                version.version,
+                executor,
+                one.state.name,
+                round(wall_s - (now - one.since), 3),
+                one.calls,
+                one.failure_ratio,
+                one.slow_ratio,
+                None if one.next_try_s is None else round(wall_s + one.next_try_s, 3),
+            )
+            for executor, one in self.gate.readings()
+        )
 
     async def close(self, within_s: float) -> None:
         """Answer within so many seconds what was accepted; call it once.
@@ -96,6 +128,7 @@ class Opened:
         finally:
             # These lead to the session as well, in a circle with its alarm: see `_end`.
             self._make, self.execute, self._moved = _make_none, _execute_none, None
+            self.gate.close()
             await self._stack.aclose()
 
 
@@ -137,28 +170,35 @@ async def open_version(
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
-    run = turns.counted(threads.run)
+    name = f"{version.model} version {version.version}"
+    gate = Gate(name, *breaker_policy(config), record.breaker)
+    pace = pace_of(config, version.signature, loaded.cost, instances)
     if not placement.is_inline:
         policy = replace(policy, max_running=instances)
-        make = partial(_batcher, run, policy, busy, turns)
-        return Opened(version, make, record, stack, execute)
+        run = turns.counted(gate.guarded("thread", threads.run, pace, instances).run)
+        make = partial(_batcher, run, policy, busy, turns, gate)
+        return Opened(version, make, record, stack, execute, gate)
 
     def leave_loop() -> None:
-        name = f"{version.model} version {version.version}"
         _log.warning("%s held the event loop too long too often: it moves to a thread", name)
-        opened.move(run, policy, turns)
+        moved = gate.guarded("thread", threads.run, pace, instances)
+        gate.drop(guard)
+        opened.move(turns.counted(moved.run), policy, turns)
         on_move()
 
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(_batcher, inline.run, policy, busy, None)
-    opened = Opened(version, make, record, stack, execute)
+    guard = gate.guarded("inline", inline.run, pace)
+    make = partial(_batcher, guard.run, policy, busy, None, gate)
+    opened = Opened(version, make, record, stack, execute, gate)
     return opened
 
 
-def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record) -> Batcher:
-    return Batcher(run, policy, record, busy=busy, turns=turns)
+def _batcher(
+    run: Run, policy: Policy, busy: Busy, turns: Turns | None, gate: Gate, record: Record
+) -> Batcher:
+    return Batcher(run, policy, record, busy=busy, turns=turns, gate=gate)
 
 
 def _policy(loaded: Loaded, config: Config) -> Policy:

@@ -33,10 +33,11 @@ from typing import Self
 
 from gateway.batch.alarm import Alarm
 from gateway.batch.failures import queue_full, too_many_shapes
+from gateway.batch.gate import Gate
 from gateway.batch.recording import Recording
 from gateway.batch.running import Finish, Run, Running
 from gateway.batch.turns import Turns
-from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
+from gateway.core.batching import Backlog, Policy, Queue, Wait
 from gateway.core.stacking import split
 from gateway.errors import DeadlineExceeded, Draining
 from gateway.types import Call
@@ -67,6 +68,7 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         busy: Busy | None = None,
         turns: Turns | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """`run(calls, finish)` starts an execution and calls finish once, at once or
         later, with the outputs of all rows in order or with an exception. Where others
@@ -76,6 +78,7 @@ class Batcher:
         self._run = run
         self._policy = policy
         self._turns = turns
+        self._gate = gate or Gate()
         self._clock = clock
         self._arrived: list[Call] = []
         self._backlog = Backlog()
@@ -117,12 +120,14 @@ class Batcher:
     def offer(self, call: Call) -> None:
         """Put `call` into some batch; it is answered, perhaps before this returns.
 
-        A call larger than one execution is split and rejoined. Fails with Draining,
+        A call larger than one execution is split and rejoined. Fails with Draining, BreakerOpen,
         Overloaded, DeadlineExceeded or ModelFailed. A call answered by anyone else
         meanwhile (its client left) harms no batchmate.
         """
         if self._is_closing:
             call.fail(Draining("this server is shutting down"))
+            return
+        if self._gate.is_narrow and not self._gate.admits(call):
             return
         rows = self._waiting_rows + call.rows
         if rows > self._policy.max_waiting_rows:
@@ -133,9 +138,13 @@ class Batcher:
             self._alarm.set(call.deadline)
         self._arrived.append(call)
         if not self._is_awake:
-            self._is_awake = True
-            self._busy.add(self)
-            self._loop.call_soon(self._pump)
+            self._wake()
+
+    def take_waiting(self) -> list[Call]:
+        """Return what waits, to be answered by whoever asks; what runs is not among it."""
+        left = [*self._arrived, *self._backlog.empty(), *self._running.take_halves()]
+        self._arrived, self._waiting_rows = [], 0
+        return left
 
     def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
         """Give the next batches to another executor.
@@ -241,7 +250,8 @@ class Batcher:
             if live := [call for call in half if not call.done]:
                 return live
         until = math.inf if self._is_closing else now  # the end waits for no company
-        while isinstance(chosen := self._choose(until), Queue):
+        running = len(self._running.batches)
+        while isinstance(chosen := self._backlog.next(until, running, self._policy), Queue):
             before = chosen.rows
             calls, expired = chosen.cut(self._policy.max_rows, now)
             self._waiting_rows -= before - chosen.rows
@@ -251,9 +261,6 @@ class Batcher:
         if isinstance(chosen, Wait):
             self._pause = self._loop.call_later(chosen.delay_s, self._pump)
         return []
-
-    def _choose(self, now: float) -> Queue | Wait | Hold:
-        return self._backlog.next(now, len(self._running.batches), self._policy)
 
     def _follow(self) -> None:
         """After an execution: go on with what waits."""
@@ -285,9 +292,7 @@ class Batcher:
             self._rest()
 
     def _abandon(self) -> None:
-        left = [*self._arrived, *self._backlog.empty(), *self._running.abandon()]
-        self._arrived = []
-        self._waiting_rows = 0
+        left = [*self.take_waiting(), *self._running.abandon()]
         self._busy.discard(self)
         self._leave_line()
         self._alarm.cancel()

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gateway.batch.failures import log_listener, model_failure
+from gateway.batch.failures import log_listener, model_failure, refuse
 from gateway.batch.recording import Recording
+from gateway.errors import Rejected
 from gateway.types import Call, Outputs
 
 Finish = Callable[[Outputs | Exception], None]
@@ -76,6 +77,12 @@ class Running:
         batches = [*(batch.calls for batch in self.batches), *self.halves]
         return [call for calls in batches for call in calls]
 
+    def take_halves(self) -> list[Call]:
+        """Return the calls of batches that failed, which nobody here will run."""
+        left = [call for half in self.halves for call in half]
+        self.halves.clear()
+        return left
+
     def abandon(self) -> list[Call]:
         """Give up all executions; return the calls, of which nobody here will hear more."""
         left = self.in_hand()
@@ -100,7 +107,13 @@ class Running:
         self._on_end()
 
     def _blame(self, calls: list[Call], error: Exception) -> None:
-        """Fail the only call of a batch; halve any other batch to find the guilty one."""
+        """Fail the only call of a batch; halve any other batch to find the guilty one.
+
+        What was refused has not run, so nobody is guilty: each call hears the refusal.
+        """
+        if isinstance(error, Rejected):
+            refuse(calls, error)
+            return
         if len(calls) == 1:
             calls[0].fail(model_failure(error))
             return

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from gateway.config.breakers import BreakerConfig
 from gateway.config.kinds import (
     AnyPath,
     Count,
@@ -241,6 +242,7 @@ class Config(Table):
     admin_tls: TlsConfig = TlsConfig()
     limits: LimitsConfig = LimitsConfig()
     batching: BatchingConfig = BatchingConfig()
+    breaker: BreakerConfig = BreakerConfig()
     dialects: DialectsConfig = DialectsConfig()
     cache: CacheConfig = CacheConfig()
     redis: RedisConfig = RedisConfig()

@@ -18,6 +18,7 @@ The supervisor starts a conversation with Hello; the replica answers Started. Th
     Withdraw                fail readiness, ask callers to leave, serve on
     Retire                  accept no more, see everybody off, then end; a successor stands
     Drain                   end within so many seconds
+    Report   -> Reported    how the executors of all versions are; nobody waits for it long
              -> Disagreed   unasked: a shadow differs; the worst few alone
     Ask      <- Ask         a caller of the data port wants what only the supervisor knows
 """
@@ -216,6 +217,37 @@ class Reply:
             _put(self, "body", shortened(self.body, MOST_REASON_BYTES))
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    ticket: int
+    kind: Literal["report"] = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTold:
+    """How one executor instance of a version is; see `core/breaker.py`.
+
+    Units: `since` and `next_try` are in seconds since 1970; None: nobody knows.
+    """
+
+    model: str
+    version: str
+    executor: str
+    state: str
+    since: float
+    calls: int  # within the window
+    failure_ratio: float
+    slow_ratio: float
+    next_try: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    ticket: int
+    breakers: tuple[BreakerTold, ...]
+    kind: Literal["reported"] = "reported"
+
+
 Element = str | int | float | bool
 
 
@@ -240,11 +272,24 @@ class Disagreed:
 
 
 ToReplica = (
-    Hello | Prepare | Forget | Publish | Accept | Release | Withdraw | Retire | Drain | Reply
+    Hello
+    | Prepare
+    | Forget
+    | Publish
+    | Accept
+    | Release
+    | Withdraw
+    | Retire
+    | Drain
+    | Reply
+    | Report
 )
-ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed
+ToSupervisor = (
+    Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed | Reported
+)
 
-Unasked = Retired | Released | Ask | Disagreed  # what answers nothing that the supervisor said
+# What answers nothing that the supervisor said, or nothing that a replica's life hangs on.
+Unasked = Retired | Released | Ask | Disagreed | Reported
 
 # Without a kind there is no message: a default would make one of `{}`.
 TO_REPLICA: TypeAdapter[ToReplica] = TypeAdapter(Annotated[ToReplica, Discriminator("kind")])

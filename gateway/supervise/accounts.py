@@ -17,9 +17,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, Self
 
-from gateway.control.messages import Ask, Disagreed, Reply, Retired
+from gateway.control.messages import Ask, Disagreed, Reply, Reported, Retired
 from gateway.core.quarantine import Death, History, is_attributable, judge
 from gateway.errors import GatewayError
+from gateway.supervise.breakers import Breakers
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.ledger import Ledger
 from gateway.supervise.oomkills import oom_kills
@@ -46,6 +47,7 @@ class Accounts:
     def __init__(self, ledger: Ledger, settings: Callable[[], str]) -> None:
         self.settings = settings
         self.disagreements = Disagreements()
+        self.breakers = Breakers()
         self._ledger = ledger
         self._history = History()
         self._oom_kills = oom_kills()
@@ -69,11 +71,15 @@ class Accounts:
     def began(self, replica: Replica) -> None:
         """Count what a new process writes."""
         self._ledger.attach(replica.memory)
+        self.breakers.began(replica)
 
-    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed | Reported) -> None:
         """Settle retired rows; have a question answered beside everything else; pass on what
-        shadows said.
+        shadows said, and how executors are.
         """
+        if isinstance(message, Reported):
+            self.breakers.hear(replica, message)
+            return
         if isinstance(message, Disagreed):
             self.disagreements.note(message)
             return
@@ -86,6 +92,7 @@ class Accounts:
 
     async def ended(self, replica: Replica, code: int) -> str:
         """Settle what the process wrote, and judge what it died of."""
+        self.breakers.ended(replica)
         loading = replica.loading()
         suspects = {*loading, *self._ledger.executing(replica.memory)}
         self._ledger.detach(replica.memory)

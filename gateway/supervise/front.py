@@ -17,6 +17,7 @@ from gateway.control.messages import Ask
 from gateway.errors import Rejected
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
+from gateway.supervise.breakers import Breakers, BreakersView
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.exporter import Exporter
 from gateway.supervise.fleet import Fleet
@@ -42,9 +43,11 @@ class Front:
         traffic: Traffic,
         disagreements: Disagreements,
         why_unready: Callable[[], Rejected | None],
+        breakers: Breakers,
     ) -> None:
         self.traffic = traffic
         self._disagreements = disagreements
+        self._breakers = breakers
         self._inventory = inventory
         self._fleet = fleet
         self._ledger = ledger
@@ -88,6 +91,10 @@ class Front:
         names = {(model, one.version) for one in document.shadows}
         counts = self._ledger.image(names).counts() if names else {}
         return shadow_views(document, counts, self._inventory.known(model), self._disagreements)
+
+    async def breakers(self) -> BreakersView:
+        """Return how the executors of all replicas are."""
+        return await self._breakers.ask()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type."""

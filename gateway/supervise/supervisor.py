@@ -113,7 +113,13 @@ class Supervisor:
             )
             traffic.introduce(inventory, fleet.lacking)
             front = Front(
-                inventory, fleet, ledger, traffic, self._accounts.disagreements, self.why_unready
+                inventory,
+                fleet,
+                ledger,
+                traffic,
+                self._accounts.disagreements,
+                self.why_unready,
+                self._accounts.breakers,
             )
             self._accounts.introduce(inventory, front.answer)
             for part in (front, self._accounts, fleet, inventory):

@@ -19,6 +19,7 @@ from gateway.control.messages import (
     Forget,
     Hello,
     Release,
+    Reported,
     Retire,
     Retired,
     Table,
@@ -198,7 +199,7 @@ class Notes:
     def began(self, replica: Replica) -> None:
         self.began_pids.append(replica.pid)
 
-    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed | Reported) -> None:
         raise AssertionError(message)
 
     async def ended(self, replica: Replica, code: int) -> str:

@@ -13,6 +13,7 @@ from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
 from gateway.observe import layout
 from gateway.observe.counts import Counts
 from gateway.observe.memory import Memory
+from gateway.supervise.breakers import Breakers, BreakersView
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.front import Front
@@ -132,6 +133,7 @@ class Office:
         }
         self.inventory = FakeInventory(models)
         self.traffic, self.disagreements = FakeTraffic(), Disagreements()
+        self.breakers = Breakers()
         self.front = Front(
             cast("Inventory", self.inventory),
             cast("Fleet", FakeFleet()),
@@ -139,6 +141,7 @@ class Office:
             cast("Traffic", self.traffic),
             self.disagreements,
             lambda: None,
+            self.breakers,
         )
 
     def execute(self, model: str, version: str, rows: int) -> None:
@@ -380,3 +383,7 @@ def test_without_shadows_nothing_is_counted(office: Office) -> None:
     office.traffic.documents["m"] = Document("m", 1, (Variant("stable", "1", WHOLE_BP),))
     assert office.front.shadows("m") == ()
     assert office.ledger.asked == []
+
+
+def test_breakers_are_those_that_replicas_tell(memory: Memory) -> None:
+    assert asyncio.run(Office(memory).front.breakers()) == BreakersView((), ())
