@@ -144,6 +144,7 @@ class Batcher:
         """Return what waits, to be answered by whoever asks; what runs is not among it."""
         left = [*self._arrived, *self._backlog.empty(), *self._running.take_halves()]
         self._arrived, self._waiting_rows = [], 0
+        self._wake()  # there may be nothing left to do
         return left
 
     def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
@@ -177,8 +178,7 @@ class Batcher:
 
     def _rest(self) -> None:
         """Be busy no more, if there is nothing left to do."""
-        running = self._running
-        if not (self._waiting_rows or running.batches or running.halves):
+        if not (self._waiting_rows or self._running.batches or self._running.halves):
             self._busy.discard(self)
 
     def _pump(self) -> None:

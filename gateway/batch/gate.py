@@ -81,7 +81,7 @@ class Gate:
         breaker = Breaker(self._policy, self._means.clock(), self._state)
         guard = Guard(name, run, breaker, pace, most_running, self._changed, self._means)
         self._guards.append(guard)
-        self._show(name, breaker.state)
+        self._show(name, guard.shown)
         self._look()
         return guard
 
@@ -140,11 +140,12 @@ class Gate:
         return True
 
     def _changed(self, guard: Guard) -> None:
-        """Hear that an executor's breaker is in another state."""
-        now = self._means.clock()
-        reading = guard.breaker.reading(now)
-        self._show(guard.name, reading.state)
-        _log.warning("%s", _told(self._name, guard.name, reading))
+        """Hear that an executor's breaker is in another state, or that nothing can run there."""
+        reading = guard.breaker.reading(self._means.clock())
+        if reading.state is not guard.shown:
+            guard.shown = reading.state
+            self._show(guard.name, reading.state)
+            _log.warning("%s", _told(self._name, guard.name, reading))
         self._look()
 
     def _look(self) -> None:

@@ -37,6 +37,7 @@ from gateway.types import Call, Outputs
 
 Finish = Callable[[Outputs | Exception], None]
 Run = Callable[[Sequence[Call], Finish], None]
+_SUCCESS = Outcome.SUCCESS  # found sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +48,29 @@ class Means:
     dice: Dice
 
 
-@dataclass(slots=True, eq=False)
 class _Execution:
     """One that is under way. `permit` None: it hangs, and has been counted."""
 
-    calls: Sequence[Call]
-    finish: Finish
-    started: float
-    permit: Permit | None
-    is_over: bool = False
+    __slots__ = ("calls", "finish", "is_over", "permit", "started")
+
+    def __init__(
+        self, calls: Sequence[Call], finish: Finish, started: float, permit: Permit
+    ) -> None:
+        self.calls, self.finish, self.started = calls, finish, started
+        self.permit: Permit | None = permit
+        self.is_over = False
 
 
 class Guard:
     """Runs what the breaker permits, and refuses the rest.
 
     Mutable state: the breaker, what is under way (`_running`), how many of that hang (`_hung`),
-    and which generation of the breaker was told of (`_told`).
+    which generation of the breaker was told of (`_told`), and the state that is `shown`.
     """
 
     __slots__ = (
-        "_alarm", "_clock", "_dice", "_hung", "_most_running", "_on_change", "_pace", "_run",
-        "_running", "_told", "breaker", "name",
+        "_alarm", "_clock", "_dice", "_floor_s", "_hung", "_most_running", "_on_change", "_pace",
+        "_run", "_running", "_told", "breaker", "name", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +87,7 @@ class Guard:
         self.name = name
         self.breaker = breaker
         self._run = run
-        self._pace = pace
+        self._pace, self._floor_s = pace, pace.floor_s
         self._most_running = most_running
         self._on_change = on_change
         self._clock, self._dice = means.clock, means.dice
@@ -92,6 +95,7 @@ class Guard:
         self._running: set[_Execution] = set()
         self._hung = 0
         self._told = breaker.generation
+        self.shown = breaker.state
 
     def run(self, calls: Sequence[Call], finish: Finish) -> None:
         """Run the calls, or finish with BreakerOpen where none may start now."""
@@ -103,12 +107,12 @@ class Guard:
             finish(BreakerOpen("this version fails too often to be asked now"))
             return
         one = _Execution(calls, finish, started, permit)
-        self._running.add(one)
         try:
             self._run(calls, partial(self._end, one))
         except Exception as error:  # noqa: BLE001 - an executor may raise anything
             self._end(one, error)
-        if not one.is_over:
+        if not one.is_over:  # else, as on the loop, there is nothing to keep or to wait for
+            self._running.add(one)
             self._alarm.set(started + self._pace.hang_s)
 
     def share(self, now: float) -> float:
@@ -145,14 +149,16 @@ class Guard:
         if one.is_over:
             return
         one.is_over = True
-        self._running.discard(one)
+        if self._running:
+            self._running.discard(one)
         permit = one.permit
         if permit is None:
             self._hung -= 1
         else:
             ended = self._clock()
-            is_slow = ended - one.started > self._pace.floor_s and self._is_slow(one, ended)
-            outcome = _outcome(result, one.calls, is_slow)
+            is_slow = ended - one.started > self._floor_s and self._is_slow(one, ended)
+            is_well = isinstance(result, Outputs)
+            outcome = _SUCCESS if is_well else _outcome(result, one.calls, is_slow)
             self.breaker.record(permit, outcome, is_slow, ended, self._dice)
             if self.breaker.generation != self._told:
                 self._tell()
@@ -195,10 +201,8 @@ class Guard:
             self._on_change(self)
 
 
-def _outcome(result: Outputs | Exception, calls: Sequence[Call], is_slow: bool) -> Outcome:
-    """Return what an execution says of who ran it; the cases are above."""
-    if isinstance(result, Outputs):
-        return Outcome.SUCCESS
+def _outcome(result: object, calls: Sequence[Call], is_slow: bool) -> Outcome:
+    """Return what an execution that failed says of who ran it; the cases are above."""
     if isinstance(result, ClientGone | DeadlineExceeded):
         return Outcome.FAILURE if is_slow else Outcome.VOID
     if len(calls) > 1 or isinstance(result, Rejected):

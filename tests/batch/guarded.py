@@ -16,9 +16,10 @@ from gateway.core.breaker import State
 from gateway.core.costs import Cost
 from gateway.core.pace import Pace
 from gateway.errors import ModelFailed
+from gateway.observe.record import Record
 from gateway.types import Call, Outputs
 from tests.clock import play
-from tests.fakes import Client, FakeModel, a_record, now
+from tests.fakes import Client, FakeModel, a_row, now
 
 T = TypeVar("T")
 FAR = 1e9  # nobody lives to see it
@@ -59,19 +60,29 @@ class Scene:
     def __init__(self, policy: BreakerPolicy, state: State, pace: Pace, running: int) -> None:
         self.shown: list[tuple[str, State | None]] = []
         self.rolled = 0.5
+        self.is_closed = False
         means = Means(now, lambda: self.rolled)
         self.gate = Gate(
             "twice version 1", policy, state, lambda *told: self.shown.append(told), means
         )
         self.machine = Machine()
         self.guard: Guard = self.gate.guarded("thread", self.machine.run, pace, running)
+        self.rows: list[memoryview] = []  # the telemetry of each arm
         self.batcher = self.open_arm(Policy(max_rows=64, max_running=running))
         self.client = Client()
 
     def open_arm(self, policy: Policy) -> Batcher:
-        batcher = Batcher(self.guard.run, policy, a_record(), now, gate=self.gate).open()
+        self.rows.append(a_row())
+        record = Record(self.rows[-1])
+        batcher = Batcher(self.guard.run, policy, record, now, gate=self.gate).open()
         self.gate.join(batcher.take_waiting)
         return batcher
+
+    async def close(self, within_s: float) -> None:
+        """Close the batcher, once."""
+        if not self.is_closed:
+            self.is_closed = True
+            await self.batcher.close(within_s)
 
     @property
     def state(self) -> State:
@@ -113,6 +124,6 @@ def staged(
             return await scene(made)
         finally:
             made.gate.close()
-            await made.batcher.close(0.0)
+            await made.close(0.0)
 
     return play(run)

@@ -93,7 +93,11 @@ def test_half_open_three_calls_are_let_in_and_the_others_refused() -> None:
         await tick()
         assert scene.state is HALF_OPEN
         assert [len(calls) for calls, _ in scene.machine.held] == [3]
-        return [*first, is_refused(scene.ask(1.0))]
+        assert scene.shown[-1] == ("thread", HALF_OPEN)
+        last = scene.ask(1.0)
+        assert isinstance(last.error, BreakerOpen)
+        assert last.error.retry_after_s == 1.0
+        return [*first, is_refused(last)]
 
     assert staged(play) == [False, False, False, True, True, True]
 
@@ -164,6 +168,46 @@ def test_of_several_executors_one_that_is_well_is_enough() -> None:
         return [*told, is_refused(scene.ask(1.0))]
 
     assert staged(play) == [False, False, True, True]
+
+
+def test_each_executor_has_its_own_probes() -> None:
+    async def play(scene: Scene) -> int:
+        scene.gate.guarded("process/1", Machine().run, PACE).breaker.trip(now(), lambda: 0.5)
+        await scene.break_down()
+        await asyncio.sleep(5.0)
+        return sum(not is_refused(scene.ask(1.0)) for _ in range(20))
+
+    assert staged(play) == 6
+
+
+def test_an_executor_that_was_dropped_is_asked_no_more() -> None:
+    async def play(scene: Scene) -> int:
+        scene.gate.guarded("process/1", Machine().run, PACE)
+        scene.gate.drop(scene.guard)
+        assert [name for name, _ in scene.gate.readings()] == ["process/1"]
+        assert is_refused(await asked(scene))
+        return scene.machine.executions
+
+    async def asked(scene: Scene) -> Call:
+        call = scene.ask(1.0)
+        await tick()
+        return call
+
+    assert staged(play) == 0
+
+
+def test_what_has_left_has_nothing_taken_from_it() -> None:
+    async def play(scene: Scene) -> bool:
+        scene.gate.leave(scene.batcher.take_waiting)
+        scene.machine.hangs = True
+        scene.ask(1.0, deadline_s=3.0)
+        await tick()
+        waiting = scene.ask(1.0)
+        await asyncio.sleep(10.0)
+        assert scene.state is OPEN
+        return waiting.done
+
+    assert staged(play) is False
 
 
 def test_an_executor_that_has_a_choice_asks_who_may_start() -> None:

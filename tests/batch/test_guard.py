@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.core.breaker import Reading, State
+from gateway.core.breaker import Outcome, Reading, State
 from gateway.core.costs import Cost
 from gateway.core.pace import Pace
 from gateway.errors import (
@@ -16,6 +16,7 @@ from gateway.errors import (
     ModelFailed,
     Overloaded,
 )
+from gateway.observe.counts import read
 from gateway.types import Call
 from tests.batch.guarded import Scene, staged, tick
 from tests.fakes import POISON, answer_of, now
@@ -75,6 +76,7 @@ def test_a_dead_model_is_asked_no_more_before_its_first_batch_is_halved_to_the_e
         await asyncio.sleep(1.0)
         assert scene.state is OPEN
         assert scene.machine.executions == 63 + 20  # all halves, and then one by one
+        assert read(scene.rows[0]).executions == 63 + 20  # and none that was only refused
         return Counter(type(call.error) for call in scene.client.heard)
 
     assert staged(play) == {ModelFailed: 20, BreakerOpen: 44}
@@ -206,6 +208,52 @@ def test_one_that_hangs_among_others_is_a_failure_and_no_more() -> None:
     assert staged(play, running=2) == (4, 1)
 
 
+def test_one_that_hangs_is_counted_once_however_often_somebody_looks() -> None:
+    async def play(scene: Scene) -> State:
+        scene.machine.hangs = True
+        scene.ask(1.0, deadline_s=3.0)
+        await asyncio.sleep(3.1)
+        scene.ask(1.0, deadline_s=50.0)
+        await asyncio.sleep(40.0)
+        return scene.state
+
+    assert staged(play, running=2) is CLOSED
+
+
+def test_who_would_be_a_probe_is_told_when_nothing_can_run_it() -> None:
+    """It was open already, for other reasons, when the last of its threads was found to hang."""
+
+    async def play(scene: Scene) -> list[float]:
+        told: list[float] = []
+        scene.machine.hangs = True
+        scene.ask(1.0, deadline_s=8.0)
+        await tick()
+        breaker = scene.guard.breaker
+        for _ in range(20):
+            breaker.record(breaker.generation, Outcome.FAILURE, False, now(), lambda: 0.5)
+        await asyncio.sleep(6.0)
+        probe = scene.ask(1.0, deadline_s=60.0)
+        probe.on_done = lambda _: told.append(now())
+        await asyncio.sleep(30.0)
+        assert type(probe.error) is BreakerOpen
+        return told
+
+    assert staged(play) == pytest.approx([8.0], abs=0.02)
+
+
+def test_a_drain_does_not_wait_for_those_who_were_refused() -> None:
+    async def play(scene: Scene) -> float:
+        scene.machine.hangs = True
+        hung = scene.ask(1.0)
+        await tick()
+        hung.fail(ClientGone("left"))
+        scene.ask(1.0, deadline_s=60.0)
+        await scene.close(100.0)
+        return now()
+
+    assert staged(play) == pytest.approx(2.0, abs=0.02)
+
+
 def test_an_execution_somebody_waits_for_does_not_hang() -> None:
     async def play(scene: Scene) -> State:
         scene.machine.hangs = True
@@ -318,9 +366,12 @@ def test_where_nothing_hangs_nobody_looks_more_often_than_every_two_seconds() ->
 def test_closed_it_lets_go_of_its_executor_and_refuses() -> None:
     async def play(scene: Scene) -> None:
         scene.machine.hangs = True
-        running = scene.ask(3.0)
+        running = scene.ask(3.0, deadline_s=1000.0)
+        left = scene.ask(1.0)
         await tick()
+        left.fail(ClientGone("left"))
         scene.guard.close()
+        assert scene.guard._alarm._timer is None  # noqa: SLF001 - nobody looks any more
         late = scene.ask(1.0)
         scene.machine.hangs = False
         scene.machine.end()
