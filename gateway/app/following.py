@@ -38,6 +38,7 @@ from gateway.control.messages import (
     ToSupervisor,
     Withdraw,
 )
+from gateway.control.reports import Report, Reported
 
 _log = logging.getLogger(__name__)
 Share = Callable[[Mapping[str, tuple[int | None, int]]], None]
@@ -123,6 +124,8 @@ class Follower:
                 self._line.desk.answer(message)
             case Shares():
                 self._share(message.parts)
+            case Report():
+                self._line.say(Reported(message.ticket, self._catalog.breakers()))
             case Hello():
                 _log.error("the supervisor greets twice")
 
