@@ -134,9 +134,9 @@ def _measure(stand: Stand, wanted: set[str]) -> Findings:
 
 
 def _micro() -> Sequence[Timing]:
-    from bench import micro  # noqa: PLC0415 - it alone carries the gateway into this process
+    from bench import hops, micro  # noqa: PLC0415 - they carry the gateway into this process
 
-    return micro.measure()
+    return [*micro.measure(), *hops.measure()]
 
 
 def _told(name: str, measure: Callable[[], Sequence[T]]) -> Sequence[T]:

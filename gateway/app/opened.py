@@ -15,7 +15,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 
 from gateway.batch.admission import Admission
@@ -23,11 +22,13 @@ from gateway.batch.batcher import Batcher, Busy, Finish, Run
 from gateway.batch.turns import Turns
 from gateway.config import Config
 from gateway.core.batching import Policy
+from gateway.core.costs import Cost, Placement
 from gateway.core.limiting import Bounds, Pace
 from gateway.errors import Draining
 from gateway.execute.executors import Execute, Inline, Threads
 from gateway.observe.record import Record
 from gateway.repository.load import Loaded
+from gateway.repository.settings import ModelSettings
 from gateway.types import Call, Outputs, Version
 
 _log = logging.getLogger(__name__)
@@ -135,14 +136,13 @@ async def open_version(
     """
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
-    policy, instances = _policy(loaded, config), declared.execution.instances
-    admission = _admission(loaded, config, policy)
+    policy, instances = policy_of(declared, placement, config), declared.execution.instances
+    admission = admission_of(loaded.cost, policy, config)
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
     run = turns.counted(threads.run)
     if not placement.is_inline:
-        policy = replace(policy, max_running=instances)
         make = partial(_batcher, run, policy, busy, turns, admission)
         return Opened(version, make, record, stack, execute)
 
@@ -171,7 +171,7 @@ def _batcher(
     return Batcher(run, policy, record, busy=busy, turns=turns, admission=admission)
 
 
-def _admission(loaded: Loaded, config: Config, policy: Policy) -> Admission:
+def admission_of(cost: Cost, policy: Policy, config: Config) -> Admission:
     """Return what all batchers of a version let in by."""
     batching = config.batching
     bounds = Bounds(
@@ -182,18 +182,18 @@ def _admission(loaded: Loaded, config: Config, policy: Policy) -> Admission:
         levels=batching.priority_levels,
         usual=batching.default_priority,
     )
-    instances = 1 if loaded.placement.is_inline else loaded.settings.execution.instances
-    return Admission(bounds, Pace(loaded.cost, policy.max_rows, instances))
+    return Admission(bounds, Pace(cost, policy.max_rows, policy.max_running))
 
 
-def _policy(loaded: Loaded, config: Config) -> Policy:
-    declared = loaded.settings.batching
-    wait_ms = declared.max_wait_ms
+def policy_of(declared: ModelSettings, placement: Placement, config: Config) -> Policy:
+    """Return how a version is batched that is placed there."""
+    batching, wait_ms = declared.batching, declared.batching.max_wait_ms
     return Policy(
-        max_rows=loaded.placement.max_rows,
+        max_rows=placement.max_rows,
         max_wait_s=(config.batching.max_wait_ms if wait_ms is None else wait_ms) / 1000,
+        max_running=1 if placement.is_inline else declared.execution.instances,
         # a request that fits the model must find room in an empty queue
-        max_waiting_rows=max(config.limits.max_queue_rows, declared.max_batch_size),
+        max_waiting_rows=max(config.limits.max_queue_rows, batching.max_batch_size),
         max_waiting_bytes=max(config.limits.max_queue_bytes, config.limits.max_body_bytes),
         drain_s=config.drain_timeout_s,
     )

@@ -20,11 +20,13 @@ from gateway.app.arms import Arms
 from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
 from gateway.app.exposures import Exposures
+from gateway.app.isolated import open_isolated
 from gateway.app.loader import Loader
 from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
 from gateway.app.returning import EVERY_S, Returning
+from gateway.app.unplaced import cut_of
 from gateway.batch.batcher import Busy
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
@@ -131,10 +133,8 @@ async def open_rooms(
     busy: Busy = set()
 
     async def open_one(assigned: Assigned) -> Opened:
-        with returning.loading():
-            loaded = await loader.run(partial(load, assigned.proof))
         row = Record(memory.row(assigned.row))
-        return await open_version(loaded, config, row, record.moved, busy)
+        return await _open_one(assigned.proof, config, row, record.moved, busy, loader, returning)
 
     def retired(rows: tuple[int, ...]) -> None:
         returning.changed()
@@ -161,6 +161,29 @@ async def open_rooms(
 
 def _policy_of(config: Config) -> PortPolicy:
     return port_policy(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+async def _open_one(
+    proof: Proof,
+    config: Config,
+    row: Record,
+    on_move: Callable[[], None],
+    busy: Busy,
+    loader: Loader,
+    returning: Returning,
+) -> Opened:
+    """Open a version where its settings want it.
+
+    Raises: LoadFailed, in words that callers may read.
+    """
+    try:
+        if proof.executor == "process":
+            return await open_isolated(proof, config, row, busy)
+        with returning.loading():
+            loaded = await loader.run(partial(load, proof))
+        return await open_version(loaded, config, row, on_move, busy)
+    except LoadFailed as error:
+        raise LoadFailed(cut_of(config.models)(str(error))) from error
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:

@@ -82,7 +82,8 @@ class Batcher:
         self._turns = turns
         self._clock = clock
         self._line = Line()
-        self._running = Running(Timed(record, admission), clock, self._follow)
+        refuge = None if turns is None else turns.refuge
+        self._running = Running(Timed(record, admission), clock, self._follow, refuge)
         self._admission = admission
         self._room = admission.room()
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
@@ -177,8 +178,7 @@ class Batcher:
 
     def _rest(self) -> None:
         """Be busy no more, if there is nothing left to do."""
-        running = self._running
-        if not (self._line.rows or running.batches or running.halves):
+        if not self._line.rows and self._running.is_idle():
             self._busy.discard(self)
 
     def _pump(self) -> None:

@@ -58,3 +58,11 @@ class Proof:
     platform: str = "onnxruntime_onnx"
     trial_shapes: Mapping[str, Shape] = field(default_factory=dict)
     external: External = NOTHING_EXTERNAL
+
+    @property
+    def executor(self) -> str:
+        """Where the version runs, in the words of `model.toml`; never `auto`."""
+        declared = self.found.settings.execution.executor
+        if declared in ("auto", "inline", "thread"):
+            return "inline" if self.placement.is_inline else "thread"
+        return declared
