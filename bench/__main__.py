@@ -23,6 +23,7 @@ from bench.launch import ROOT, StartFailed
 from bench.loading import loading
 from bench.managed import NeverSo
 from bench.many import many
+from bench.overload import overload
 from bench.plans import GeneratorFailed
 from bench.ratios import Figure, Finding, Timing, Verdict
 from bench.recovery import recovery
@@ -50,6 +51,7 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "loading": loading,
     "recovery": recovery,
     "traffic": traffic,
+    "overload": overload,
 }
 UNMEASURED = (
     OneProcessor,

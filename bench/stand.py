@@ -37,6 +37,8 @@ class Effort:
     turns: int = 7  # of loading, reloading and unloading each model
     trials: int = 5  # of killing, stopping and replacing replicas
     share_requests: int = 1_200_000  # that a split shares out
+    surge_s: float = 30.0  # of more than can be borne
+    surges: int = 3  # of each kind
 
 
 QUICK = Effort(
@@ -52,6 +54,8 @@ QUICK = Effort(
     turns=1,
     trials=1,
     share_requests=100_000,
+    surge_s=10.0,
+    surges=1,
 )
 
 
