@@ -16,15 +16,20 @@ from typing import TypeVar
 from bench import claims
 from bench.accounting import read_machine, waited_s
 from bench.apart import ApartFailed
+from bench.crowd import crowd
 from bench.documents import PutRefused
+from bench.fair import fair
 from bench.heavy import heavy
+from bench.kill import kill
 from bench.ladder import Row, climb
 from bench.launch import ROOT, StartFailed
+from bench.leavers import leavers
 from bench.loading import loading
 from bench.managed import NeverSo
 from bench.many import many
 from bench.overload import overload
 from bench.plans import GeneratorFailed
+from bench.poison import poison
 from bench.ratios import Figure, Finding, Timing, Verdict
 from bench.recovery import recovery
 from bench.replicas import replicas
@@ -52,6 +57,11 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "recovery": recovery,
     "traffic": traffic,
     "overload": overload,
+    "fair": fair,
+    "crowd": crowd,
+    "leavers": leavers,
+    "poison": poison,
+    "kill": kill,
 }
 UNMEASURED = (
     OneProcessor,

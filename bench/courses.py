@@ -51,11 +51,16 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Kinds of clients against one port of loopback; every phase has its length."""
+    """Kinds of clients against one port of loopback; every phase has its length.
+
+    Beside them `slow` clients send a byte a second, and `idle` ones nothing (bench/rabble.py).
+    """
 
     port: int
     phases_s: tuple[float, ...]
     clients: tuple[Clients, ...]
+    slow: int = 0
+    idle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,8 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """How many got anything else, or nothing."""
-        return sum(self.answers.values()) - self.accepted + self.unsent
+        """How many were asked and got anything else, or nothing."""
+        return sum(self.answers.values()) - self.accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Report:
     busy_ratio: float  # of the generator's turns, those that moved something, by time
     lateness_p99_s: float  # of sending, behind the time that was due
     clients: tuple[ClientsReport, ...]
+    reconnected: int = 0  # slow and idle connections that the server had closed
 
     def of(self, name: str) -> ClientsReport:
         """The clients of that name."""
@@ -121,7 +127,7 @@ def decode_course(text: str) -> Course:
         headers = tuple(one.pop("headers"))
         rates = None if rates is None else tuple(rates)
         clients.append(Clients(rates_per_s=rates, headers=headers, **one))
-    return Course(raw["port"], tuple(raw["phases_s"]), tuple(clients))
+    return Course(raw["port"], tuple(raw["phases_s"]), tuple(clients), raw["slow"], raw["idle"])
 
 
 def decode_report(raw: Mapping[str, Any]) -> Report:
@@ -136,7 +142,9 @@ def decode_report(raw: Mapping[str, Any]) -> Report:
         )
         for one in raw["clients"]
     )
-    return Report(raw["began_s"], raw["busy_ratio"], raw["lateness_p99_s"], clients)
+    return Report(
+        raw["began_s"], raw["busy_ratio"], raw["lateness_p99_s"], clients, raw["reconnected"]
+    )
 
 
 class Player:

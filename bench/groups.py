@@ -12,6 +12,8 @@ import asyncio
 import math
 import random
 import re
+import socket
+import struct
 import time
 from array import array
 from collections import deque
@@ -28,6 +30,9 @@ HEAD = 12  # bytes of a status line that do not make one yet
 CLOSES = b"onnection: close"
 OK = b"200"
 AGAIN_S = 0.05  # after a connection was refused
+BACK_OFF_S = 0.01  # of a closed loop that is told to stay away
+TO_STAY_AWAY = frozenset({b"429", b"503"})
+RESET = struct.pack("ii", 1, 0)  # linger, for no time
 HALF_BODY_RATIO = 1 / 3  # of those who leave: before their request is whole
 
 
@@ -74,11 +79,14 @@ class Line(asyncio.Protocol):
         return self.is_over
 
     def leave(self, sent: int) -> None:
-        """Be gone, with a reset, if the burst of that number is not answered."""
+        """Be gone if the burst of that number is not answered; every other one with a reset."""
         if self.awaited and self.sent == sent and not self.is_over:
             assert self.cell is not None
             self.cell.left += self.awaited
             self.awaited = 0
+            if self.cell.left % 2:
+                plain = self._transport.get_extra_info("socket")
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
 
     def close(self) -> None:
@@ -130,8 +138,8 @@ class Group:
     def advance(self, now: float) -> None:
         """Send what is due by `now`."""
         if self._offsets is None:
-            while self._idle and self._began_s <= now < self.end_s:
-                self._send(self._idle.popleft(), now, self._cell(now))
+            while self._began_s <= now < self.end_s and (line := self._free()) is not None:
+                self._send(line, now, self._cell(now))
             return
         due, at = self._due, self._at
         while at < len(due) and due[at] <= now:
@@ -167,10 +175,12 @@ class Group:
                 cell.answers[status.decode()] += 1
         line.awaited -= len(statuses)
         if not line.awaited and not line.is_done():
-            if self._offsets is None and now < self.end_s:
+            if self._offsets is not None or now >= self.end_s:
+                self._idle.append(line)
+            elif TO_STAY_AWAY.isdisjoint(statuses):
                 self._send(line, now, self._cell(now))
             else:
-                self._idle.append(line)
+                asyncio.get_running_loop().call_later(BACK_OFF_S, self._idle.append, line)
 
     def lose(self, line: Line) -> None:
         """A connection ended: count what was on its way there, and make another."""
@@ -219,8 +229,6 @@ class Group:
         return None
 
     def _send(self, line: Line, due_s: float, cell: Cell) -> None:
-        if line.is_over:
-            return
         clients, burst = self.clients, self._bursts[self._sent % len(self._bursts)]
         self._sent += 1
         self.moves += 1

@@ -70,9 +70,15 @@ class Stand:
     models: Path
     digits: Target
 
-    def serving(self, rung: Rung, *, is_free: bool = False) -> AbstractContextManager[Server]:
-        """Run `rung` until the block ends: on the server's processor, or, if free, on any."""
-        return serving(rung, self.digits, None if is_free else self.server_cpu, self.scratch)
+    def serving(
+        self, rung: Rung, *, is_free: bool = False, path: str | None = None
+    ) -> AbstractContextManager[Server]:
+        """Run `rung` until the block ends: on the server's processor, or, if free, on any.
+
+        `path` answers rows of digits; none: that of `digits` itself.
+        """
+        target = self.digits if path is None else replace(self.digits, path=path)
+        return serving(rung, target, None if is_free else self.server_cpu, self.scratch)
 
     def load(
         self,

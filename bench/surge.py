@@ -28,6 +28,7 @@ import uvloop
 
 from bench.courses import GRACE_S, Course, Report, decode_course
 from bench.groups import Group
+from bench.rabble import Rabble
 from bench.ratios import percentile
 
 SETTLE_S = 0.3  # between the last connection and the first request
@@ -36,8 +37,9 @@ SETTLE_S = 0.3  # between the last connection and the first request
 class Spin:
     """Turns the loop without sleeping until every group is done."""
 
-    def __init__(self, groups: Sequence[Group], done: asyncio.Future[None]) -> None:
+    def __init__(self, groups: Sequence[Group], rabble: Rabble, done: asyncio.Future[None]) -> None:
         self._groups = groups
+        self._rabble = rabble
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._moves = -1  # seen so far
@@ -65,6 +67,7 @@ class Spin:
         """A step in which nothing moved since the last one was idle."""
         for group in self._groups:
             group.advance(now)
+        self._rabble.advance(now)
         moves = sum(group.moves for group in self._groups)
         if moves == self._moves:
             self._idle_s += now - self._turned_s
@@ -78,7 +81,9 @@ async def play(course: Course, say: Callable[[object], None]) -> Report:
     """Run the course once; say when it begins."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     groups = [Group(clients, course) for clients in course.clients]
+    rabble = Rabble(course.port, course.slow, course.idle)
     try:
+        await rabble.connect()
         for group in groups:
             for _ in range(group.clients.connections):
                 await group.connect()
@@ -86,18 +91,20 @@ async def play(course: Course, say: Callable[[object], None]) -> Report:
         for group in groups:
             group.begin(began_s)
         say({"began_s": began_s})
-        spin = Spin(groups, done)
+        spin = Spin(groups, rabble, done)
         spin.turn()
         await done
     finally:
         for group in groups:
             group.close()
+        rabble.close()
     lateness = [late_s for group in groups for late_s in group.lateness]
     return Report(
         began_s,
         spin.busy_ratio,
         percentile(lateness, 0.99) if lateness else 0.0,
         tuple(group.report() for group in groups),
+        rabble.reconnected,
     )
 
 

@@ -43,8 +43,8 @@ def test_clients_are_found_by_their_name() -> None:
         REPORT.of("nobody")
 
 
-def test_whatever_is_no_200_has_failed() -> None:
-    assert (COUNTS.accepted, COUNTS.failed) == (4, 2)
+def test_what_was_asked_and_is_no_200_has_failed() -> None:
+    assert (COUNTS.accepted, COUNTS.failed, COUNTS.unsent) == (4, 1, 1)
 
 
 @pytest.mark.slow
