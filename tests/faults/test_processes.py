@@ -113,7 +113,7 @@ def one_of(server: Server, model: str, instances: int) -> int:
 
 
 @pytest.mark.parametrize(("model", "instances"), [("alone", 1), ("several", 3)])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_no_request_fails_when_a_process_is_killed_again_and_again(
     server: Server, model: str, instances: int, number: signal.Signals
 ) -> None:
