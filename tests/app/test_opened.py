@@ -237,7 +237,8 @@ def test_what_waits_in_an_arm_is_refused_with_the_rest(tmp_path: Path) -> None:
         arm = scene.opened.open_arm(a_record())
         calls += [scene.ask(7, arm) for _ in range(200)]
         while not all(call.done for call in calls):
-            await asyncio.sleep(0.001)
+            scene.answered.clear()
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
         refused = {type(call.error) for call in calls[64:] if call.error is not None}
         await scene.opened.close(5.0)
         return [*refused]
