@@ -6,7 +6,7 @@ do. Its quota is to keep it from the others, so each key has one of its share.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from statistics import fmean
 
@@ -27,17 +27,7 @@ LEAST_RATIO = 0.95
 DEADLINE_S = 0.1
 CONNECTIONS = 256
 SETTLING_S = 2.0
-
-Settings = Callable[[float], str]
-
-
-def unlimited(_share_per_s: float) -> str:
-    """No keys and no quotas: what happens where nobody has set any."""
-    return ""
-
-
-# What the server is told, made from the share of a key in requests a second.
-SETTINGS: Settings = unlimited
+BURST_S = 0.25  # how much of a share may come at once
 
 
 def key_of(name: str) -> str:
@@ -50,13 +40,22 @@ def digest_of(name: str) -> str:
     return hashlib.sha256(key_of(name).encode()).hexdigest()
 
 
+def settings_of(share_per_s: float) -> str:
+    """What the server is told: a key for each, and its share as a quota."""
+    names = (*POLITE, GREEDY)
+    keys = ", ".join(f'"predict:{name}:{digest_of(name)}"' for name in names)
+    burst = max(1, round(share_per_s * BURST_S))
+    quotas = ", ".join(f'"{name}:{share_per_s:.3f}:{burst}"' for name in names)
+    return f"[auth]\nkeys = [{keys}]\nquotas = [{quotas}]\n"
+
+
 def fair(stand: Stand) -> list[Finding]:
     """One key at ten times its share leaves the others their goodput."""
     models = five.build(stand)
     with stand.serving(gateway(models)) as server:
         anybody = Clients("anybody", five.FIVE, str(stand.digits.bodies), 1, None, DEADLINE_S)
         share = saturated_per_s(stand, server, anybody, 2 * five.MOST_ROWS) / (len(POLITE) + 1)
-    with stand.serving(gateway(models, settings=SETTINGS(share))) as server:
+    with stand.serving(gateway(models, settings=settings_of(share))) as server:
         beside = partial(window, stand, server, share, GREED)
         alone = partial(window, stand, server, share, 0.0)
         pairs = interleave(beside, alone, stand.effort.surges)

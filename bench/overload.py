@@ -2,7 +2,8 @@
 
 The deadline of `five` is 100 ms: two of its longest batches, one that runs and one's own, and
 a fifth more. That of `digits` is 100 ms too, a hundred times what it takes in calm: long
-enough that no pause of the machine is taken for overload. Each client tells its deadline; a
+enough that no pause of the machine is taken for overload, and twice what all takes that its
+connections can have on their way. Each client tells its deadline; a
 call is good if it is answered with 200 within it, from the moment at which it was due.
 """
 
@@ -85,7 +86,7 @@ def subjects(stand: Stand) -> tuple[Subject, Subject]:
     """`five`, and last `digits`, which needs all that the generator can do."""
     bodies = str(stand.digits.bodies)
     slow = Clients("five", five.FIVE, bodies, 1024, None, deadline_s=0.1)
-    quick = Clients("digits", INFER, bodies, 2048, None, deadline_s=0.1, burst=8)
+    quick = Clients("digits", INFER, bodies, 512, None, deadline_s=0.1, burst=8)
     return (
         Subject(slow, 2 * five.MOST_ROWS, ((2.0, 0.95), (10.0, 0.85))),
         Subject(quick, 64, ((2.0, 0.6),)),

@@ -1,10 +1,12 @@
+import tomllib
 from dataclasses import replace
 
 import pytest
 
 from bench.courses import ClientsReport, Counts, Report
-from bench.fair import GREEDY, POLITE, digest_of, judge, kept, key_of, unlimited
+from bench.fair import GREEDY, POLITE, digest_of, judge, kept, key_of, settings_of
 from bench.ratios import Figure, Verdict
+from gateway.config import Config
 
 FULL = Counts(100, 0, 0, 100, {"200": 100}, 0.01, 0.05, 0.06)
 HALF = Counts(100, 0, 0, 50, {"200": 50, "429": 50}, 0.01, 0.05, 0.06)
@@ -46,4 +48,10 @@ def test_goodput_is_of_what_was_offered_in_each_window() -> None:
 def test_each_has_a_key_of_its_own() -> None:
     names = (*POLITE, GREEDY)
     assert len({key_of(name) for name in names}) == len({digest_of(name) for name in names}) == 4
-    assert unlimited(10.0) == ""
+
+
+def test_each_has_its_share_as_a_quota() -> None:
+    told = tomllib.loads(settings_of(40.0))
+    config = Config.model_validate(told)
+    assert {one.split(":")[1] for one in config.auth.keys} == {*POLITE, GREEDY}
+    assert config.auth.quotas == tuple(f"{name}:40.000:10" for name in (*POLITE, GREEDY))

@@ -22,9 +22,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from gateway.batch.admission import Admission
 from gateway.batch.batcher import Batcher, Run
 from gateway.batch.turns import Turns
 from gateway.core.batching import Policy
+from gateway.core.costs import Cost
+from gateway.core.limiting import Bounds, Pace
 from gateway.errors import ClientGone, GatewayError
 from gateway.execute.executors import Inline, Threads
 from gateway.observe import layout
@@ -180,10 +183,19 @@ class Era:
         return Place(self._opened(record), record, row)
 
     def _opened(self, record: Record) -> Batcher:
-        batcher = Batcher(
-            self._a_run(), self._policy(), record, self._loop.time, self._busy, self._turns
-        )
+        policy, clock = self._policy(), self._loop.time
+        admission, turns = self._an_admission(policy), self._turns
+        batcher = Batcher(self._a_run(), policy, record, clock, self._busy, turns, admission)
         return batcher.open()
+
+    def _an_admission(self, policy: Policy) -> Admission | None:
+        """Let some foresee how long executions take, rightly or not."""
+        dice = self._dice
+        if dice.random() < 0.5:
+            return None
+        cost = Cost(dice.choice((0.0, 1e-6, 1e-4)), dice.choice((0.0, 1e-4, 1e-2)))
+        bounds = Bounds(policy.max_waiting_rows, interval_s=dice.choice((0.001, 0.1)))
+        return Admission(bounds, Pace(cost, policy.max_rows, policy.max_running), dice.random)
 
     def _a_run(self) -> Run:
         run = self._dice.choice(self._runs)
