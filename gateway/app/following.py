@@ -39,6 +39,7 @@ from gateway.control.messages import (
     ToSupervisor,
     Withdraw,
 )
+from gateway.control.reports import Report, Reported
 
 _log = logging.getLogger(__name__)
 Share = Callable[[Mapping[str, tuple[int | None, int]]], None]
@@ -129,6 +130,8 @@ class Follower:
                 self._line.desk.answer(told_reply(message, self._cut))
             case Shares():
                 self._share(message.parts)
+            case Report():
+                self._line.say(Reported(message.ticket, self._catalog.breakers()))
             case Hello():
                 _log.error("the supervisor greets twice")
 

@@ -4,10 +4,11 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 
 from gateway.core.batching import MAX_SHAPE_CLASSES
-from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Shed, Stage
+from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Rejected, Shed, Stage
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,12 @@ def model_failure(error: Exception) -> ModelFailed:
         _log.error("an executor failed in a way we did not name", exc_info=error)
     failure.__cause__ = error
     return failure
+
+
+def refuse(calls: Iterable[Call], error: Rejected) -> None:
+    """Fail calls that were not run, each with an object of its own."""
+    for call in calls:
+        call.fail(copy(error))
 
 
 def log_listener(error: Exception) -> None:

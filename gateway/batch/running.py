@@ -14,15 +14,17 @@ The record hears of an execution before any of its calls is answered: who has an
 finds it counted.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.batch.failures import expired, log_listener, model_failure
+from gateway.batch.failures import expired, log_listener, model_failure, refuse
 from gateway.batch.recording import Recording
 from gateway.core.suspects import Suspect, WorkerLost, after_loss
+from gateway.errors import Rejected
 from gateway.types import Call, Outputs
 
 if TYPE_CHECKING:
@@ -95,9 +97,26 @@ class Running:
 
     def in_hand(self) -> list[Call]:
         """Return the calls that run or were in a batch that failed."""
-        suspects = (suspect.calls for suspect in self.suspects)
-        batches = [*(batch.calls for batch in self.batches), *self.halves, *suspects]
+        batches = [*(batch.calls for batch in self.batches), *self.halves, *self._suspected()]
         return [call for calls in batches for call in calls]
+
+    def expire(self, now: float) -> float:
+        """Fail what has expired; return the earliest deadline of the rest."""
+        calls = self.in_hand()
+        for call in calls:
+            if call.deadline <= now:
+                call.fail(expired("execute"))
+        return min([call.deadline for call in calls if not call.done], default=math.inf)
+
+    def take_waiting(self) -> list[Call]:
+        """Return the calls of batches that failed and wait to be run again: nobody here will."""
+        left = [call for calls in (*self.halves, *self._suspected()) for call in calls]
+        self.halves.clear()
+        self.suspects.clear()
+        return left
+
+    def _suspected(self) -> list[Sequence[Call]]:
+        return [suspect.calls for suspect in self.suspects]
 
     def abandon(self) -> list[Call]:
         """Give up all executions; return the calls, of which nobody here will hear more."""
@@ -131,7 +150,13 @@ class Running:
         self._on_end()
 
     def _blame(self, calls: list[Call], error: Exception) -> None:
-        """Fail the only call of a batch; halve any other batch to find the guilty one."""
+        """Fail the only call of a batch; halve any other batch to find the guilty one.
+
+        What was refused has not run, so nobody is guilty: each call hears the refusal.
+        """
+        if isinstance(error, Rejected):
+            refuse(calls, error)
+            return
         if len(calls) == 1:
             calls[0].fail(model_failure(error))
             return
