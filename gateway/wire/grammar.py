@@ -38,6 +38,9 @@ _FAULTS = (
 )
 
 
+_FIRST_WORD = re.compile(rb"[^\s:]*")
+
+
 class RequestLine(NamedTuple):
     """A request's first line, and all that follows from it alone.
 
@@ -76,11 +79,16 @@ def read_request_line(line: bytes, routes: Routes = V2_AND_V1) -> RequestLine:
 
 
 def field_fault(fields: bytes) -> Refused:
-    """Say what is wrong with the first of these lines that is no field."""
+    """Say what is wrong with the first of these lines that is no field.
+
+    Only its first word is repeated: what follows may be a key.
+    """
     for line in _LINE.findall(fields):
         if FIELD.fullmatch(line) is None and line != b"\r\n":
             what = next(what for shape, what in _FAULTS if shape.match(line))
-            return Refused(400, f"request head: {what}: {quoted(line.rstrip())}")
+            word = _FIRST_WORD.match(line)
+            assert word is not None
+            return Refused(400, f"request head: {what}: {quoted(word[0])}")
     return Refused(400, "request head: expected one blank line, at its end")
 
 
