@@ -4,9 +4,10 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 """
 
 import logging
+from copy import copy
 
 from gateway.core.batching import MAX_SHAPE_CLASSES, Policy
-from gateway.errors import ModelFailed, Overloaded
+from gateway.errors import DeadlineExceeded, GatewayError, ModelFailed, Overloaded, Rejected
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
@@ -29,11 +30,14 @@ def too_many_shapes() -> Overloaded:
     )
 
 
-def model_failure(error: Exception) -> ModelFailed:
+def model_failure(error: Exception) -> GatewayError:
     """Return what a caller hears of a failed execution: an object of its own each time.
 
-    Tracebacks are mutable, so callers share none.
+    Tracebacks are mutable, so callers share none. What an executor refused, or what came too
+    late for it, is told as that.
     """
+    if isinstance(error, Rejected | DeadlineExceeded):
+        return copy(error)
     failure = ModelFailed("the model failed")
     if isinstance(error, ModelFailed):
         failure = ModelFailed(str(error))
@@ -41,6 +45,13 @@ def model_failure(error: Exception) -> ModelFailed:
         _log.error("an executor failed in a way we did not name", exc_info=error)
     failure.__cause__ = error
     return failure
+
+
+def is_by_a_call(error: Exception) -> bool:
+    """Say whether one call of a batch may be why all of it failed."""
+    if isinstance(error, ModelFailed):
+        return error.by_a_call
+    return not isinstance(error, Rejected | DeadlineExceeded)
 
 
 def log_listener(error: Exception) -> None:

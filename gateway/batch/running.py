@@ -5,7 +5,8 @@ Life   its batcher's; `abandon` gives up what is under way.
 Never  chooses what runs next, or hears a second word about an execution.
 
 A batch that fails is cut in halves, which go before all else, one execution a turn,
-until the guilty call is alone; only that one gets the error. Halves obey deadlines.
+until the guilty call is alone; only that one gets the error. Halves obey deadlines. Where the
+executor says that no call is to blame, all of them get it, and nothing is run again.
 
 The record hears of an execution before any of its calls is answered: who has an answer
 finds it counted.
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gateway.batch.failures import log_listener, model_failure
+from gateway.batch.failures import is_by_a_call, log_listener, model_failure
 from gateway.batch.recording import Recording
 from gateway.types import Call, Outputs
 
@@ -100,9 +101,12 @@ class Running:
         self._on_end()
 
     def _blame(self, calls: list[Call], error: Exception) -> None:
-        """Fail the only call of a batch; halve any other batch to find the guilty one."""
-        if len(calls) == 1:
-            calls[0].fail(model_failure(error))
+        """Fail the only call of a batch, or all where none is to blame; halve any other batch to
+        find the guilty one.
+        """
+        if len(calls) == 1 or not is_by_a_call(error):
+            for call in calls:
+                call.fail(model_failure(error))
             return
         middle = len(calls) // 2
         self.halves.append(calls[:middle])
