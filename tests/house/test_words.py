@@ -93,6 +93,7 @@ def test_nobody_sleeps_by_the_wall_clock() -> None:
 
 # Where time itself is awaited: a rhythm, a delay that was promised.
 CLOCKS = {
+    "gateway/execute/remote.py": "a retry pauses, within its budget and its deadline",
     "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
     "gateway/supervise/documents/redisstore.py": "Redis is asked again, ever less often",
     "gateway/supervise/heartbeats.py": "whoever is silent cannot say so",
