@@ -15,17 +15,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
 from gateway.batch.turns import Turns
 from gateway.config import Config
 from gateway.core.batching import Policy
+from gateway.core.costs import Placement
 from gateway.errors import Draining
 from gateway.execute.executors import Execute, Inline, Threads
 from gateway.observe.record import Record
 from gateway.repository.load import Loaded
+from gateway.repository.settings import ModelSettings
 from gateway.types import Call, Outputs, Version
 
 _log = logging.getLogger(__name__)
@@ -133,14 +134,13 @@ async def open_version(
     """
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
-    policy, instances = _policy(loaded, config), declared.execution.instances
+    policy, instances = policy_of(declared, placement, config), declared.execution.instances
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
     run = turns.counted(threads.run)
     if not placement.is_inline:
-        policy = replace(policy, max_running=instances)
-        make = partial(_batcher, run, policy, busy, turns)
+        make = partial(batcher_of, run, policy, busy, turns)
         return Opened(version, make, record, stack, execute)
 
     def leave_loop() -> None:
@@ -152,22 +152,26 @@ async def open_version(
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(_batcher, inline.run, policy, busy, None)
+    make = partial(batcher_of, inline.run, policy, busy, None)
     opened = Opened(version, make, record, stack, execute)
     return opened
 
 
-def _batcher(run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record) -> Batcher:
+def batcher_of(
+    run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record
+) -> Batcher:
+    """Return a batcher that tells a record."""
     return Batcher(run, policy, record, busy=busy, turns=turns)
 
 
-def _policy(loaded: Loaded, config: Config) -> Policy:
-    declared = loaded.settings.batching
-    wait_ms = declared.max_wait_ms
+def policy_of(declared: ModelSettings, placement: Placement, config: Config) -> Policy:
+    """Return how a version is batched that is placed there."""
+    batching, wait_ms = declared.batching, declared.batching.max_wait_ms
     return Policy(
-        max_rows=loaded.placement.max_rows,
+        max_rows=placement.max_rows,
         max_wait_s=(config.batching.max_wait_ms if wait_ms is None else wait_ms) / 1000,
+        max_running=1 if placement.is_inline else declared.execution.instances,
         # a request that fits the model must find room in an empty queue
-        max_waiting_rows=max(config.limits.max_queue_rows, declared.max_batch_size),
+        max_waiting_rows=max(config.limits.max_queue_rows, batching.max_batch_size),
         drain_s=config.drain_timeout_s,
     )

@@ -23,6 +23,7 @@ from gateway.app.loader import Loader
 from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
+from gateway.app.remoting import open_elsewhere
 from gateway.app.returning import EVERY_S, Returning
 from gateway.batch.batcher import Busy
 from gateway.config import Config, parse_model
@@ -36,6 +37,7 @@ from gateway.repository.discover import RepositoryError, discover
 from gateway.repository.load import load
 from gateway.repository.proof import Proof
 from gateway.repository.prove import prove
+from gateway.repository.remote import reached
 from gateway.wire.desk import Desk
 from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
@@ -122,10 +124,9 @@ async def open_rooms(
     busy: Busy = set()
 
     async def open_one(assigned: Assigned) -> Opened:
-        with returning.loading():
-            loaded = await loader.run(partial(load, assigned.proof))
         row = Record(memory.row(assigned.row))
-        return await open_version(loaded, config, row, record.moved, busy)
+        with returning.loading():
+            return await _open(assigned.proof, loader, config, (row, record), busy)
 
     def retired(rows: tuple[int, ...]) -> None:
         returning.changed()
@@ -148,6 +149,17 @@ async def open_rooms(
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
         rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes)
         yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog)
+
+
+async def _open(
+    proof: Proof, loader: Loader, config: Config, records: tuple[Record, Record], busy: Busy
+) -> Opened:
+    """Load and open a version, wherever it runs; `records` are its own and the replica's."""
+    if proof.found.settings.remote is not None:
+        model = await loader.run(partial(reached, proof))
+        return await open_elsewhere(proof, model, config, records[0], busy)
+    loaded = await loader.run(partial(load, proof))
+    return await open_version(loaded, config, records[0], records[1].moved, busy)
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:

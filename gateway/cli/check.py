@@ -82,9 +82,8 @@ def _notes(discovery: Discovery) -> list[str]:
 def _told(proof: Proof) -> str:
     """Return what is worth knowing of a version, in a line."""
     found, placement = proof.found, proof.placement
-    executor = "inline" if placement.is_inline else "thread"
     row_us = proof.cost.of(1) * 1e6
     return (
-        f"{found.model} {found.version}  {executor}, {placement.max_rows} rows at most, "
+        f"{found.model} {found.version}  {proof.executor}, {placement.max_rows} rows at most, "
         f"{row_us:.3g} us for one, {proof.digest[:12]}"
     )

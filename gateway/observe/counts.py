@@ -55,6 +55,7 @@ class Counts:
     queue: tuple[int, ...] = _NO_TIMES
     execution: tuple[int, ...] = _NO_TIMES
     sizes: Mapping[int, Size] = field(default_factory=dict)
+    retries: int = 0
 
 
 ZERO = Counts()
@@ -87,6 +88,7 @@ def read(row: memoryview) -> Counts:
         _histogram(cells, layout.QUEUE),
         _histogram(cells, layout.EXECUTION),
         _sizes(row, cells[layout.SIZES_USED]),
+        cells[layout.RETRIES],
     )
 
 
@@ -126,6 +128,7 @@ def plus(one: Counts, other: Counts) -> Counts:
         _added(one.queue, other.queue),
         _added(one.execution, other.execution),
         _merged(one.sizes, other.sizes),
+        one.retries + other.retries,
     )
 
 

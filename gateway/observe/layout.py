@@ -116,6 +116,7 @@ DISAGREEMENTS = 96  # rows of a shadow, by output; the last cell has all further
 MOST_OUTPUTS = 16
 SHED = 112  # requests by what there was no room for
 SHED_NAMES: tuple[Shed, ...] = get_args(Shed)
+RETRIES = 122  # batches that another endpoint was asked for as well
 SIZES = 144
 SIZE_CELLS = 5
 MOST_SIZES = 1024  # sizes beyond are counted everywhere but in a slot
@@ -130,5 +131,5 @@ assert max(FAIL_NS, SHED_ROWS, FALLBACKS) < SHADOWED
 assert SHADOWED + len(SHADOW_NAMES) <= REQUEST
 assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
 assert DISAGREEMENTS + MOST_OUTPUTS <= SHED
-assert SHED + len(SHED_NAMES) <= SIZES
+assert SHED + len(SHED_NAMES) <= RETRIES < SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS

@@ -54,7 +54,8 @@ class Record:
     """What it is told of stands in the row when it returns.
 
     Row 0 hears `heartbeat`, `moved`, `refuse` and `shed`; any other row `begin`, `finish`,
-    `complete`, `refuse`, `shed` and `fell_back`, that of a shadow `shadowed` and `disagreed` too.
+    `complete`, `refuse`, `shed`, `fell_back` and `retried`, that of a shadow `shadowed` and
+    `disagreed` too.
 
     Mutable state: the numbers of the row's first cells, and `_sizes`, the slots in use.
     """
@@ -144,6 +145,10 @@ class Record:
     def fell_back(self) -> None:
         """Count a request that another arm was asked instead."""
         self._row[layout.FALLBACKS] += 1
+
+    def retried(self) -> None:
+        """Count a batch that another endpoint was asked for as well."""
+        self._row[layout.RETRIES] += 1
 
     def shadowed(self, outcome: str, calls: int) -> None:
         """Count what became of calls that this shadow was asked as well."""

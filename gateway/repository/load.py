@@ -46,6 +46,25 @@ def load(proof: Proof) -> Loaded:
 
     Raises: LoadFailed.
     """
+    session = open_proved(proof)
+    return Loaded(version_of(proof), session, proof.found.settings, proof.cost, proof.placement)
+
+
+def version_of(proof: Proof) -> Version:
+    """Return what callers are shown of a version that was proved."""
+    found = proof.found
+    return Version(
+        found.model,
+        found.version,
+        proof.signature,
+        proof.digest,
+        proof.platform,
+        found.settings.labels,
+    )
+
+
+def open_proved(proof: Proof) -> Session:
+    """Open and warm what runs a version; nothing else is made of it. Raises: as `load`."""
     # Not a nicer thread: one that is preempted while it holds the interpreter stalls the loop.
     switch_soon()
     found = proof.found
@@ -60,15 +79,7 @@ def load(proof: Proof) -> Loaded:
             raise LoadFailed(f"{found.folder}: changed while it was loaded")
     except (OSError, ValueError) as error:
         raise LoadFailed("\n".join(few(str(error).splitlines()))) from error
-    version = Version(
-        found.model,
-        found.version,
-        session.signature,
-        proof.digest,
-        proof.platform,
-        found.settings.labels,
-    )
-    return Loaded(version, session, found.settings, proof.cost, proof.placement)
+    return session
 
 
 def open_session(

@@ -16,7 +16,10 @@ from gateway.types import Shape, Signature
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One version on disk; `version` is canonical, whatever its folder is called."""
+    """One version on disk; `version` is canonical, whatever its folder is called.
+
+    `onnx` is the file that makes it one; of a version that runs elsewhere it is its `model.toml`.
+    """
 
     model: str
     version: str
@@ -58,3 +61,11 @@ class Proof:
     platform: str = "onnxruntime_onnx"
     trial_shapes: Mapping[str, Shape] = field(default_factory=dict)
     external: External = NOTHING_EXTERNAL
+
+    @property
+    def executor(self) -> str:
+        """Where the version runs, in the words of `model.toml`; never `auto`."""
+        declared = self.found.settings.execution.executor
+        if declared in ("auto", "inline", "thread"):
+            return "inline" if self.placement.is_inline else "thread"
+        return declared

@@ -39,7 +39,7 @@ from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
 from gateway.observe.layout import BUCKETS_S
 from gateway.supervise.ledger import Image, Ledger, RowKey
-from gateway.supervise.outcomes import requests, shed
+from gateway.supervise.outcomes import requests, retries, shed
 from gateway.supervise.overseer import ReplicaView
 from gateway.supervise.routed import Versioned, routed
 from gateway.supervise.sharing import Sharing
@@ -167,6 +167,7 @@ class _Families(Collector):
         totals = _by_variant(self._snapshot.image.counts())
         yield requests(totals, self._snapshot.image.refusals)
         yield shed(totals, self._snapshot.image.refusals)
+        yield retries(totals)
         yield _request_durations(totals)
         yield _queue_durations(totals)
         yield _execution_durations(totals)

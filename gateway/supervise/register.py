@@ -233,7 +233,7 @@ def _view(known: Known, default: str | None) -> VersionView:
         reason=reason_of(known.state),
         digest=proof.digest if proof else None,
         is_default=known.version == default,
-        executor=("inline" if proof.placement.is_inline else "thread") if proof else None,
+        executor=proof.executor if proof else None,
         max_batch_size=proof.signature.max_batch_rows if proof else None,
         folder=found.folder if found else None,
         signature=proof.signature if proof else None,

@@ -51,7 +51,7 @@ def test_what_is_loaded_is_what_was_proved(tmp_path: Path) -> None:
     assert (version.model, version.version, version.platform) == ("twice", "7", "p")
     assert version.digest == proved.digest
     assert version.signature == proved.signature
-    assert version.signature is loaded.session.signature
+    assert version.signature == loaded.session.signature
     assert (loaded.settings, loaded.cost) == (BATCHES, proved.cost)
     assert loaded.placement == proved.placement
 
