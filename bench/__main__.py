@@ -16,6 +16,7 @@ from typing import TypeVar
 from bench import claims
 from bench.accounting import read_machine, waited_s
 from bench.apart import ApartFailed
+from bench.clients import clients
 from bench.documents import PutRefused
 from bench.heavy import heavy
 from bench.ladder import Row, climb
@@ -50,6 +51,7 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "loading": loading,
     "recovery": recovery,
     "traffic": traffic,
+    "clients": clients,
 }
 UNMEASURED = (
     OneProcessor,

@@ -5,10 +5,10 @@ Life   `async with`, on the loop that it is used on; leaving closes every connec
 Never  follows a redirect, unpacks what is compressed, keeps a cookie, reads the proxy
        variables of its environment, or sends anything twice.
 
-aiohttp and not httpx: of binary requests with one row, 32 in flight, a request costs it 55 us of
-CPU where it costs httpx 2,200; alone on its connection 92 and 527; with a tensor of 1 MB 612 and
-2,120, alone 1,516 and 1,743 (bench/results/clients.md). It is imported with the first remote
-version: it takes 10 MB and a fifth of a second that others need not spend.
+aiohttp and not httpx: a request with one row costs 60 us of CPU where it costs httpx 2,290, 32 in
+flight, and 101 and 606 alone; with a tensor of 1 MB 542 and 5,709, alone 645 and 1,758
+(bench/results/clients.md). It is imported with the first version that needs it: it takes 10 MB and
+a fifth of a second that others need not spend.
 
 A connection that rests longer than `_IDLE_S` is closed: many servers close theirs after 5 s, and
 a request that crosses that end is lost.
