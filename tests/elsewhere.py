@@ -11,6 +11,7 @@ cannot bear.
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -156,11 +157,12 @@ async def until(is_so: Callable[[], bool]) -> None:
 class Elsewhere:
     """The server; `behave` may be set at any time, and `asked` is what it was asked so far."""
 
-    def __init__(self, behave: Behaviour = well) -> None:
+    def __init__(self, behave: Behaviour = well, tls: ssl.SSLContext | None = None) -> None:
         self.behave = behave
         self.asked: list[Asked] = []
         self.gone = 0  # how many askers left without their answers
         self.port = 0
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,7 +181,7 @@ class Elsewhere:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def inferences(self) -> list[Asked]:
@@ -198,7 +200,7 @@ class Elsewhere:
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, reuse_address=True
+            self._serve, "127.0.0.1", self.port, reuse_address=True, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -1,6 +1,7 @@
 """The table `remote` of a `model.toml`: where a version runs, and what it takes and gives."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.repository.settings import RemoteSettings
 from gateway.types import TensorSpec
 from tests.elsewhere import declared
 
+README = Path(__file__).parents[2] / "README.md"
 URL = "http://10.0.0.5:8000"
 WHOLE: dict[str, Any] = {
     "model": "theirs",
@@ -120,6 +122,16 @@ def test_no_header_is_said_that_is_ours_or_none(header: str) -> None:
         "[[remote.inputs]]", f"headers_env = {{'{header}' = 'REMOTE_A'}}\n[[remote.inputs]]"
     )
     assert "remote" in faults(text)
+
+
+def test_the_example_of_the_readme_is_one() -> None:
+    text = README.read_text().partition("### Versions that run elsewhere")[2]
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    settings = parse_model(tomllib.loads(example))
+    assert settings.remote is not None
+    assert settings.remote == RemoteSettings(
+        settings.remote.endpoints, headers_env={"authorization": "REMOTE_DIGITS"}
+    )
 
 
 def test_remote_needs_its_table() -> None:

@@ -24,6 +24,7 @@ from tests.elsewhere import (
 )
 
 T = TypeVar("T")
+CERTIFICATE = Path(__file__).parents[1] / "journeys" / "certificate.pem"
 TERMS = Terms(connections=2, connect_timeout_s=5.0, max_answer_bytes=1000)
 PATH = "/v2/models/twice/versions/1/infer"
 
@@ -192,6 +193,25 @@ def test_after_trouble_the_next_request_is_answered(server: Elsewhere) -> None:
 
     assert asked(scene) == [None, None, None, 200]
     assert len(server.inferences) == 4
+
+
+@pytest.fixture
+def certified() -> Iterator[Elsewhere]:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(CERTIFICATE, CERTIFICATE.with_name("key.pem"))
+    with Elsewhere(saying(answer(200, b"fine")), tls) as running:
+        yield running
+
+
+def test_a_certificate_of_authorities_that_were_named_is_believed(certified: Elsewhere) -> None:
+    terms = Terms(2, 5.0, ca_file=CERTIFICATE)
+    assert asked(lambda client: client.ask("POST", certified.url + PATH, {}), terms).body == b"fine"
+
+
+def test_any_other_certificate_is_no_connection(certified: Elsewhere) -> None:
+    with pytest.raises(Unanswered, match="no connection"):
+        asked(lambda client: client.ask("POST", certified.url + PATH, {}))
+    assert certified.asked == []
 
 
 def test_authorities_that_cannot_be_read_are_an_os_error(tmp_path: Path) -> None:
