@@ -17,14 +17,20 @@ from bench import claims
 from bench.accounting import read_machine, waited_s
 from bench.apart import ApartFailed
 from bench.clients import clients
+from bench.crowd import crowd
 from bench.documents import PutRefused
+from bench.fair import fair
 from bench.heavy import heavy
+from bench.kill import kill
 from bench.ladder import Row, climb
 from bench.launch import ROOT, StartFailed
+from bench.leavers import leavers
 from bench.loading import loading
 from bench.managed import NeverSo
 from bench.many import many
+from bench.overload import overload
 from bench.plans import GeneratorFailed
+from bench.poison import poison
 from bench.ratios import Figure, Finding, Timing, Verdict
 from bench.recovery import recovery
 from bench.replicas import replicas
@@ -51,6 +57,12 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "loading": loading,
     "recovery": recovery,
     "traffic": traffic,
+    "overload": overload,
+    "fair": fair,
+    "crowd": crowd,
+    "leavers": leavers,
+    "poison": poison,
+    "kill": kill,
     "clients": clients,
 }
 UNMEASURED = (
@@ -124,9 +136,9 @@ def _measure(stand: Stand, wanted: set[str]) -> Findings:
 
 
 def _micro() -> Sequence[Timing]:
-    from bench import micro  # noqa: PLC0415 - it alone carries the gateway into this process
+    from bench import hops, micro  # noqa: PLC0415 - they carry the gateway into this process
 
-    return micro.measure()
+    return [*micro.measure(), *hops.measure()]
 
 
 def _told(name: str, measure: Callable[[], Sequence[T]]) -> Sequence[T]:

@@ -37,6 +37,8 @@ class Effort:
     turns: int = 7  # of loading, reloading and unloading each model
     trials: int = 5  # of killing, stopping and replacing replicas
     share_requests: int = 1_200_000  # that a split shares out
+    surge_s: float = 30.0  # of more than can be borne
+    surges: int = 3  # of each kind
 
 
 QUICK = Effort(
@@ -52,6 +54,8 @@ QUICK = Effort(
     turns=1,
     trials=1,
     share_requests=100_000,
+    surge_s=10.0,
+    surges=1,
 )
 
 
@@ -66,9 +70,15 @@ class Stand:
     models: Path
     digits: Target
 
-    def serving(self, rung: Rung, *, is_free: bool = False) -> AbstractContextManager[Server]:
-        """Run `rung` until the block ends: on the server's processor, or, if free, on any."""
-        return serving(rung, self.digits, None if is_free else self.server_cpu, self.scratch)
+    def serving(
+        self, rung: Rung, *, is_free: bool = False, path: str | None = None
+    ) -> AbstractContextManager[Server]:
+        """Run `rung` until the block ends: on the server's processor, or, if free, on any.
+
+        `path` answers rows of digits; none: that of `digits` itself.
+        """
+        target = self.digits if path is None else replace(self.digits, path=path)
+        return serving(rung, target, None if is_free else self.server_cpu, self.scratch)
 
     def load(
         self,

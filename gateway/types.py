@@ -96,7 +96,8 @@ class Call:
     Shapes: `shapes` are the inputs' shapes beyond the batch axis: calls of one
     arm may share a batch when these are equal. `start:stop` are this call's
     rows in `outputs`.
-    Units: `deadline` and `arrived` are monotonic seconds.
+    Units: `deadline` and `arrived` are monotonic seconds; `size_bytes` is what it holds in
+    memory while it waits, about.
     """
 
     arm: Arm
@@ -107,6 +108,7 @@ class Call:
     deadline: float = math.inf
     priority: int = 0  # lower leaves first
     arrived: float = 0.0
+    size_bytes: int = 0
     outputs: Outputs | None = None
     start: int = 0
     stop: int = 0

@@ -11,6 +11,7 @@ patient   INT64 [1]           y = x, after a time that grows with x; runs in a t
 
 On demand only:
 
+plodding  INT64 [1]           y = x, after some 5 ms whatever x is; runs in a thread
 labelled  FP32 [-1,4]         y = x, laid out as for Triton; three of its four classes have labels
 guest     INT64 [-1,1], BYTES [-1]    age + age and name again: what a table has as columns
 """
@@ -101,6 +102,30 @@ def write_shelf(root: Path, name: str = "shelf", settings: str = "", version: st
 
 def write_patient(root: Path) -> Path:
     """Write `patient`: a loop of `x` steps, each of them adding one."""
+    loop, constants = _loop("x", "y")
+    graph = helper.make_graph(
+        [loop], "g", [_value("x", [1])], [_value("y", [1])], initializer=constants
+    )
+    return _write(root, "patient", graph, '[execution]\nexecutor = "thread"\n')
+
+
+def write_plodding(root: Path, steps: int = 6_000) -> Path:
+    """Write `plodding`, which counts to `steps` before it says what it was given."""
+    loop, constants = _loop("steps", "counted")
+    constants.append(numpy_helper.from_array(np.array([steps], np.int64), "steps"))
+    nodes = [
+        loop,
+        helper.make_node("Mul", ["counted", "zero"], ["nothing"]),
+        helper.make_node("Add", ["x", "nothing"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [_value("x", [1])], [_value("y", [1])], initializer=constants
+    )
+    return _write(root, "plodding", graph, '[execution]\nexecutor = "thread"\n')
+
+
+def _loop(steps: str, counted: str) -> tuple[onnx.NodeProto, list[TensorProto]]:
+    """Return a node that counts to `steps`, one by one, and the constants that it needs."""
     one = numpy_helper.from_array(np.ones(1, np.int64), "one")
     zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
     yes = numpy_helper.from_array(np.array(True), "yes")
@@ -117,11 +142,8 @@ def write_patient(root: Path) -> Path:
         ],
         [_value("goes", [], TensorProto.BOOL), _value("more", [1])],
     )
-    loop = helper.make_node("Loop", ["x", "yes", "zero"], ["y"], body=step)
-    graph = helper.make_graph(
-        [loop], "g", [_value("x", [1])], [_value("y", [1])], initializer=[one, zero, yes]
-    )
-    return _write(root, "patient", graph, '[execution]\nexecutor = "thread"\n')
+    loop = helper.make_node("Loop", [steps, "yes", "zero"], [counted], body=step)
+    return loop, [one, zero, yes]
 
 
 def write_labelled(root: Path) -> Path:

@@ -89,10 +89,11 @@ async def _live(inherited: Inherited, deadman: Deadman) -> None:
             config, memory, line.retired, lambda *_: line.desk, line.say
         ) as replica:
             slots = [socket.socket(fileno=number) for number in inherited.slots]
-            server = Server(settings_of(config, replica), replica.drain, slots)
+            settings, pressure = settings_of(config, replica), replica.pressure
+            server = Server(settings, replica.drain, slots, pressure.is_high)
             _hear_signals(server, replica.drain, lambda: line.say(Released(hello.slot)))
             pulse = Pulse(Record(memory.row(0)), deadman, replica.drain, server.connections)
-            follower = Follower(line, replica.catalog, server)
+            follower = Follower(line, replica.catalog, server, replica.keys.meters.share)
             running = [tasks.create_task(one) for one in (pulse.keep(), follower.follow())]
             line.say(Started(os.getpid()))
             await server.serve(sockets=[])

@@ -10,6 +10,7 @@ Never  serves a prediction; lets one message wait for another, except that versi
 import asyncio
 import gc
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from gateway.app.asking import RemoteDesk
@@ -32,12 +33,14 @@ from gateway.control.messages import (
     Reply,
     Retire,
     Retired,
+    Shares,
     ToReplica,
     ToSupervisor,
     Withdraw,
 )
 
 _log = logging.getLogger(__name__)
+Share = Callable[[Mapping[str, tuple[int | None, int]]], None]
 # What is served at the start lives as long as the process, so collections need not look
 # at it; a request makes no cycle, so they need not come often either.
 _GC_THRESHOLDS = (50_000, 20, 50)
@@ -66,10 +69,12 @@ class Follower:
     Mutable state: what is still to prepare, and whether anything was published.
     """
 
-    def __init__(self, line: Line, catalog: Catalog, server: Server) -> None:
+    def __init__(self, line: Line, catalog: Catalog, server: Server, share: Share) -> None:
+        """`share` hears which part of each quota is given out here."""
         self._line = line
         self._catalog = catalog
         self._server = server
+        self._share = share
         self._wanted: asyncio.Queue[Prepare | Forget] = asyncio.Queue()
         self._has_published = False
 
@@ -116,6 +121,8 @@ class Follower:
                 server.drain(message.within_s)
             case Reply():
                 self._line.desk.answer(message)
+            case Shares():
+                self._share(message.parts)
             case Hello():
                 _log.error("the supervisor greets twice")
 

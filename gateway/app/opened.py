@@ -17,11 +17,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+from gateway.batch.admission import Admission
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
 from gateway.batch.turns import Turns
 from gateway.config import Config
 from gateway.core.batching import Policy
-from gateway.core.costs import Placement
+from gateway.core.costs import Cost, Placement
+from gateway.core.limiting import Bounds, Pace
 from gateway.errors import Draining
 from gateway.execute.executors import Execute, Inline, Threads
 from gateway.observe.record import Record
@@ -135,12 +137,13 @@ async def open_version(
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
     policy, instances = policy_of(declared, placement, config), declared.execution.instances
+    admission = admission_of(loaded.cost, policy, config)
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
     run = turns.counted(threads.run)
     if not placement.is_inline:
-        make = partial(batcher_of, run, policy, busy, turns)
+        make = partial(batcher_of, run, policy, busy, turns, admission)
         return Opened(version, make, record, stack, execute)
 
     def leave_loop() -> None:
@@ -152,16 +155,35 @@ async def open_version(
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(batcher_of, inline.run, policy, busy, None)
+    make = partial(batcher_of, inline.run, policy, busy, None, admission)
     opened = Opened(version, make, record, stack, execute)
     return opened
 
 
 def batcher_of(
-    run: Run, policy: Policy, busy: Busy, turns: Turns | None, record: Record
+    run: Run,
+    policy: Policy,
+    busy: Busy,
+    turns: Turns | None,
+    admission: Admission,
+    record: Record,
 ) -> Batcher:
     """Return a batcher that tells a record."""
-    return Batcher(run, policy, record, busy=busy, turns=turns)
+    return Batcher(run, policy, record, busy=busy, turns=turns, admission=admission)
+
+
+def admission_of(cost: Cost, policy: Policy, config: Config) -> Admission:
+    """Return what all batchers of a version let in by."""
+    batching = config.batching
+    bounds = Bounds(
+        policy.max_waiting_rows,
+        policy.max_waiting_bytes,
+        share_ratio=batching.standing_ratio,
+        ceiling_s=batching.standing_max_ms / 1000,
+        levels=batching.priority_levels,
+        usual=batching.default_priority,
+    )
+    return Admission(bounds, Pace(cost, policy.max_rows, policy.max_running))
 
 
 def policy_of(declared: ModelSettings, placement: Placement, config: Config) -> Policy:
@@ -173,5 +195,6 @@ def policy_of(declared: ModelSettings, placement: Placement, config: Config) -> 
         max_running=1 if placement.is_inline else declared.execution.instances,
         # a request that fits the model must find room in an empty queue
         max_waiting_rows=max(config.limits.max_queue_rows, batching.max_batch_size),
+        max_waiting_bytes=max(config.limits.max_queue_bytes, config.limits.max_body_bytes),
         drain_s=config.drain_timeout_s,
     )

@@ -4,6 +4,7 @@ No room imports the configuration; here its keys become what they ask for.
 """
 
 from gateway.config import Config
+from gateway.config.bounds import connections_of
 from gateway.wire.decode import Limits
 from gateway.wire.heads import HeadLimits
 from gateway.wire.intake import Policy as IntakePolicy
@@ -35,13 +36,16 @@ def routes_of(config: Config) -> Routes:
     return Routes.told(dialects.default_model, dialects.predict_route, dialects.health_route)
 
 
-def port_policy(config: Config) -> PortPolicy:
-    """Return the limits of a connection."""
+def port_policy(config: Config, descriptors: int) -> PortPolicy:
+    """Return the limits of a connection, where the process may have so many descriptors."""
     limits = config.limits
     return PortPolicy(
         max_body_bytes=limits.max_body_bytes,
         max_pipeline_depth=limits.max_pipeline_depth,
-        max_connections=limits.max_connections,
+        max_connections=connections_of(config, descriptors),
+        max_connections_per_address=limits.max_connections_per_address,
+        # a body that is allowed must find room
+        max_unfinished_bytes=max(limits.max_unfinished_bytes, limits.max_body_bytes),
         header_timeout_s=limits.header_timeout_s,
         body_timeout_s=limits.body_timeout_s,
         write_timeout_s=limits.write_timeout_s,

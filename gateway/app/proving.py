@@ -6,30 +6,24 @@ Life   `python -P -m gateway.app.proving --parent PID`, until its input ends, it
 Never  outlives its parent; leaves a core; takes a core from who serves; lets what a
        model prints, or the memory it wants, be anybody's but its own.
 
-Memory is bounded by RLIMIT_DATA: what the process may write to, whether it does or
-not. RLIMIT_AS would count the libraries' address space and the holes in malloc's
-arenas too; the memory in use would be counted only once it is there, by the kernel's
-killer, and so the child asks that killer to take it before anybody else.
+Memory is bounded (containment.py); where that does not do, the child asks the kernel's
+killer to take it before anybody else.
 """
 
 import argparse
 import ctypes
 import gc
 import os
-import resource
-import signal
 import traceback
-from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
+from gateway.app.containment import be_modest, die_with, limit_memory
 from gateway.control.trial import FROM_CHILD, TO_CHILD, At, FromChild, Prove, Proved, Ready, Refused
 from gateway.execute.session import LoadFailed, is_out_of_memory
 from gateway.repository.prove import prove
 from gateway.repository.reasons import few
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
-_NICENESS = 10
+_OOM_SCORE = 1000
 _MIB = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,31 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="gateway.app.proving")
     parser.add_argument("--parent", type=int, required=True)
     die_with(parser.parse_args().parent)
-    _be_modest()
+    be_modest(_OOM_SCORE)
     requests, answers = _own_pipes()
     _answer(answers, Ready())
     for line in requests:
         request = TO_CHILD.validate_json(line)
         _answer(answers, _Step(answers).prove(request))
         _forget()
-
-
-def die_with(parent: int) -> None:
-    """End this process when `parent` does, or now, if it has ended already."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def limit_memory(more_bytes: int) -> None:
-    """Let this process have `more_bytes` beyond what it may write to now."""
-    with Path("/proc/self/statm").open("rb") as file:
-        own_bytes = int(file.read().split()[5]) * resource.getpagesize()
-    ceiling = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = own_bytes + more_bytes
-    if ceiling != resource.RLIM_INFINITY:
-        limit = min(limit, ceiling)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, ceiling))
 
 
 class _Step:
@@ -114,27 +90,11 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, answers
 
 
-def _be_modest() -> None:
-    """Yield to who serves, leave no core, and be the first to go when memory ends."""
-    with suppress(OSError):
-        os.nice(_NICENESS)
-    with suppress(OSError), Path("/proc/self/oom_score_adj").open("w") as file:
-        file.write("1000")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _prctl(_PR_SET_DUMPABLE, 0)  # a core that is piped somewhere knows no limit
-
-
 def _forget() -> None:
     """Give back what the last version took, so that the next finds as much."""
     gc.collect()
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
-from gateway.app.opened import Opened, batcher_of, policy_of
+from gateway.app.opened import Opened, admission_of, batcher_of, policy_of
 from gateway.batch.batcher import Busy
 from gateway.batch.turns import Turns
 from gateway.config import Config
@@ -29,5 +29,6 @@ async def open_elsewhere(
     most = model.upstream.terms.connections * len(model.upstream.endpoints)
     turns = Turns(most)
     policy = replace(policy_of(proof.found.settings, proof.placement, config), max_running=most)
-    make = partial(batcher_of, turns.counted(remote.run), policy, busy, turns)
+    admission = admission_of(proof.cost, policy, config)
+    make = partial(batcher_of, turns.counted(remote.run), policy, busy, turns, admission)
     return Opened(version_of(proof), make, record, stack, remote.execute)

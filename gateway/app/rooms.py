@@ -8,10 +8,11 @@ Never  decides anything about a request.
 
 import asyncio
 import random
+import resource
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from gateway.app.arms import Arms
 from gateway.app.catalog import Catalog
 from gateway.app.desk import LocalDesk
 from gateway.app.exposures import Exposures
+from gateway.app.isolated import open_isolated
 from gateway.app.loader import Loader
 from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
@@ -45,8 +47,9 @@ from gateway.wire.intake import Intake
 from gateway.wire.keys import Keys
 from gateway.wire.lane import Lane
 from gateway.wire.metadata import Metadata
+from gateway.wire.meters import Meters
 from gateway.wire.paths import Routes
-from gateway.wire.port import Drain, Port
+from gateway.wire.port import Drain, Port, Pressure
 from gateway.wire.port import Policy as PortPolicy
 from gateway.wire.rest import Rest
 from gateway.wire.stock import Stock
@@ -66,6 +69,8 @@ class Replica:
     routes: Routes
     drain: Drain
     catalog: Catalog
+    keys: Keys
+    pressure: Pressure = field(default_factory=Pressure)
 
     def lanes(self) -> Callable[..., Lane]:
         """Return what makes a protocol for each connection of one uvicorn server."""
@@ -84,11 +89,16 @@ class Replica:
             self.intake,
             self.rest,
             self.policy,
-            HeadCache(self.policy.heads, read_line=partial(read_request_line, routes=self.routes)),
+            HeadCache(
+                self.policy.heads,
+                read_line=partial(read_request_line, routes=self.routes),
+                keys=self.keys,
+            ),
             state.connections,
             state.tasks,
             _spread,
             drain=self.drain,
+            pressure=self.pressure,
         )
 
 
@@ -125,8 +135,7 @@ async def open_rooms(
 
     async def open_one(assigned: Assigned) -> Opened:
         row = Record(memory.row(assigned.row))
-        with returning.loading():
-            return await _open(assigned.proof, loader, config, (row, record), busy)
+        return await _open_one(assigned.proof, config, row, record.moved, busy, loader, returning)
 
     def retired(rows: tuple[int, ...]) -> None:
         returning.changed()
@@ -139,27 +148,40 @@ async def open_rooms(
         if exposures is not None:
             await stack.enter_async_context(exposures)
         unpacker = await stack.enter_async_context(Unpacker(config.limits.max_body_bytes))
-        keys = Keys(config.auth.keys)
-        intake = Intake(flow, intake_policy(config), record, unpack=unpacker, keys=keys)
+        keys = Keys(config.auth.keys, Meters(config.auth.quotas, record))
+        intake = Intake(flow, intake_policy(config), record, unpack=unpacker)
         catalog = await stack.enter_async_context(
             Catalog((flow, intake), open_one, arms, drain, retired)
         )
         is_explicit = config.repository.control == "explicit"
         metadata = _metadata_of(config, flow, catalog, drain)
         stock = Stock(desk_of(flow, catalog), flow, is_explicit, config.limits.max_json_depth)
-        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes)
-        yield Replica(flow, intake, rest, port_policy(config), routes, drain, catalog)
+        rest = Rest(intake, metadata, stock, config.limits.max_body_bytes, routes, keys)
+        yield Replica(flow, intake, rest, _policy_of(config), routes, drain, catalog, keys)
 
 
-async def _open(
-    proof: Proof, loader: Loader, config: Config, records: tuple[Record, Record], busy: Busy
+def _policy_of(config: Config) -> PortPolicy:
+    return port_policy(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+async def _open_one(
+    proof: Proof,
+    config: Config,
+    row: Record,
+    on_move: Callable[[], None],
+    busy: Busy,
+    loader: Loader,
+    returning: Returning,
 ) -> Opened:
-    """Load and open a version, wherever it runs; `records` are its own and the replica's."""
-    if proof.found.settings.remote is not None:
-        model = await loader.run(partial(reached, proof))
-        return await open_elsewhere(proof, model, config, records[0], busy)
-    loaded = await loader.run(partial(load, proof))
-    return await open_version(loaded, config, records[0], records[1].moved, busy)
+    """Open a version where its settings want it. Raises: LoadFailed."""
+    if proof.executor == "process":
+        return await open_isolated(proof, config, row, busy)
+    with returning.loading():
+        if proof.executor == "remote":
+            model = await loader.run(partial(reached, proof))
+            return await open_elsewhere(proof, model, config, row, busy)
+        loaded = await loader.run(partial(load, proof))
+    return await open_version(loaded, config, row, on_move, busy)
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:

@@ -21,18 +21,22 @@ and a request that crosses our end is lost.
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
 from gateway.app.rooms import Replica
 from gateway.config import Config
+from gateway.wire.entrance import Entrance
 from gateway.wire.port import Drain
 
 _BACKLOG = 2048
 # A connection is not seen before its handshake; no handshake takes longer.
 _UNSEEN_S, _UNSEEN_TLS_S = 0.3, 5.0
+_MOST_HANDSHAKES = 512  # under way at once; the oldest gives way to a new one
 _LAST_RATIO = 0.2  # of a retirement: for requests that began to arrive before
 
 
@@ -55,25 +59,41 @@ def settings_of(config: Config, replica: Replica) -> uvicorn.Config:
         ssl_certfile=tls.certfile,
         ssl_keyfile=tls.keyfile,
         ssl_keyfile_password=tls.keyfile_password,
+        ssl_ca_certs=None if tls.client_ca is None else str(tls.client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if tls.client_ca is None else ssl.CERT_REQUIRED,
     )
     settings.load()
+    if settings.ssl is not None and tls.min_version == "1.3":
+        settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
     return settings
+
+
+def _never(_now: float) -> bool:
+    return False
 
 
 class Server(uvicorn.Server):
     """uvicorn's, but it leaves by the replica's drain, which others share.
 
     Its own limit on leaving begins later, takes whole seconds and complains on stderr.
-    Mutable state: `_listeners` by slot, and when a retirement ends.
+    Mutable state: `_listeners` by slot, the slots that are not accepted from because refusing
+    takes too much time (`_paused`), and when a retirement ends.
     """
 
     def __init__(
-        self, settings: uvicorn.Config, drain: Drain, slots: Sequence[socket.socket]
+        self,
+        settings: uvicorn.Config,
+        drain: Drain,
+        slots: Sequence[socket.socket],
+        is_pressed: Callable[[float], bool] = _never,
     ) -> None:
+        """`is_pressed` says at a monotonic second whether refusals take too much time."""
         super().__init__(settings)
         self._drain = drain
         self._slots = slots
-        self._listeners: dict[int, asyncio.AbstractServer] = {}
+        self._is_pressed = is_pressed
+        self._listeners: dict[int, asyncio.AbstractServer | Entrance] = {}
+        self._paused: set[int] = set()
         self._drains_at: float | None = None
         self._last_s = 0.0
         self._seen_at = 0.0  # when there last was a connection
@@ -91,19 +111,30 @@ class Server(uvicorn.Server):
             return False
         if number in self._listeners:
             return True
-        loop = asyncio.get_running_loop()
+        if self._paused:
+            self._paused.add(number)
+            return True
         shared = self._slots[number].dup()
         try:
-            self._listeners[number] = await loop.create_server(
-                self._protocol, sock=shared, ssl=self.config.ssl, backlog=_BACKLOG
-            )
+            self._listeners[number] = await self._listen(shared)
         except OSError:
             shared.close()
             raise
         return True
 
+    async def _listen(self, shared: socket.socket) -> asyncio.AbstractServer | Entrance:
+        """Raises: OSError."""
+        make, context = self._protocol, self.config.ssl
+        if context is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(make, sock=shared, backlog=_BACKLOG)
+        entrance = Entrance(shared, _BACKLOG, context, make, _MOST_HANDSHAKES, _UNSEEN_TLS_S)
+        entrance.open()
+        return entrance
+
     def release(self, number: int) -> None:
         """Take no more connections from a slot's socket."""
+        self._paused.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
             listener.close()
@@ -137,7 +168,20 @@ class Server(uvicorn.Server):
             unseen_s = _UNSEEN_TLS_S if self.config.ssl else _UNSEEN_S
             if now >= self._drains_at or now - self._seen_at > unseen_s:
                 self.drain(self._last_s)
+        await self._heed_pressure()
         return await super().on_tick(counter)
+
+    async def _heed_pressure(self) -> None:
+        """Accept nobody while refusing takes too much time: new clients wait in the kernel."""
+        if self._is_pressed(time.monotonic()):
+            numbers = tuple(self._listeners)
+            for number in numbers:
+                self.release(number)
+            self._paused.update(numbers)
+        else:
+            paused, self._paused = self._paused, set()
+            for number in paused:
+                await self.accept(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin the drain, and wait for the connections until it ends."""

@@ -7,7 +7,8 @@ Never  polls, makes a task or future per call, or decides when a batch leaves
        (core/batching.py decides).
 
 Theory of operation. Calls read in one tick are offered in that tick, and `_pump` is
-scheduled once, for its end: they leave together without any timer. Where all of them
+scheduled once, for its end: they leave together without any timer, or some of them earlier if
+the tick is long because much is read in it. Where all of them
 fit into one execution and nothing else waits, they never see a queue. `_pump` starts at
 most as many executions as there are free executors; where batchers share these, they take
 turns (batch/turns.py). An inline execution ends before
@@ -20,43 +21,42 @@ all else.
 One alarm per batcher stands at the earliest deadline of all that waits or runs, so a
 hung executor hangs nobody.
 
-Batchers share a set, in which each is as long as it has anything waiting or running: who
-wants only what is to spare looks whether it is empty.
+Batchers share a set, in which each is as long as anything waits or runs: who wants only
+what is to spare looks whether it is empty.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Self
 
+from gateway.batch.admission import Admission, Timed
 from gateway.batch.alarm import Alarm
-from gateway.batch.failures import queue_full, too_many_shapes
+from gateway.batch.failures import expire, expired
+from gateway.batch.line import Line, Statistics
 from gateway.batch.recording import Recording
 from gateway.batch.running import Finish, Run, Running
 from gateway.batch.turns import Turns
-from gateway.core.batching import Backlog, Hold, Policy, Queue, Wait
-from gateway.core.stacking import split
-from gateway.errors import DeadlineExceeded, Draining
+from gateway.core.batching import Policy, Wait
+from gateway.core.limiting import Bounds
+from gateway.core.queues import Cut
+from gateway.errors import Draining
 from gateway.types import Call
 
 __all__ = ["Batcher", "Busy", "Finish", "Run", "Statistics"]
 
+_LONG_TURN_S = 0.005  # of the loop, spent with reading what others send
+
 Busy = set[object]  # the batchers of a replica that have something waiting or running
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    waiting_rows: int  # not yet in an execution
-    running: int  # executions in flight
 
 
 class Batcher:
     """Every call offered is answered exactly once, alone or in company.
 
-    Mutable state: `_arrived` (this tick's calls), `_backlog`, `_running`,
-    `_waiting_rows`, two timers, `_is_awake` (a pump is scheduled) and `_is_closing`.
+    Mutable state: `_line` (what waits), `_running`, `_room` (what may join unasked), two
+    timers, `_is_awake` (a pump is scheduled; until `_turn_ends_at` it is soon enough) and
+    `_is_closing`.
     """
 
     def __init__(
@@ -67,22 +67,28 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         busy: Busy | None = None,
         turns: Turns | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """`run(calls, finish)` starts an execution and calls finish once, at once or
         later, with the outputs of all rows in order or with an exception. Where others
-        run there too, it is counted by `turns`, which all of them share.
+        run there too, it is counted by `turns`, and what waits by `admission`, which all of
+        them share.
         """
+        if admission is None:
+            admission = Admission(Bounds(policy.max_waiting_rows, policy.max_waiting_bytes))
         self._busy: Busy = set() if busy is None else busy
         self._run = run
         self._policy = policy
         self._turns = turns
         self._clock = clock
-        self._arrived: list[Call] = []
-        self._backlog = Backlog()
-        self._running = Running(record, clock, self._follow)
-        self._waiting_rows = 0
+        self._line = Line()
+        refuge = None if turns is None else turns.refuge
+        self._running = Running(Timed(record, admission), clock, self._follow, refuge)
+        self._admission = admission
+        self._room = admission.room()
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
+        self._turn_ends_at = math.inf
         self._is_awake = False
         self._is_closing = False
 
@@ -124,18 +130,28 @@ class Batcher:
         if self._is_closing:
             call.fail(Draining("this server is shutting down"))
             return
-        rows = self._waiting_rows + call.rows
-        if rows > self._policy.max_waiting_rows:
-            call.fail(queue_full(call, self._policy))
-            return
-        self._waiting_rows = rows
+        line, room = self._line, self._room
+        rows, size_bytes = line.rows + call.rows, line.size_bytes + call.size_bytes
+        if (
+            rows > room.rows
+            or size_bytes > room.size_bytes
+            or call.deadline < call.arrived + room.lag_s + rows * room.row_s
+        ):
+            refusal = self._admission.refuse(call, line, not self._is_idle(), self._clock())
+            if refusal is not None:
+                call.fail(refusal)
+                return
+        line.rows, line.size_bytes = rows, size_bytes
         if call.deadline < self._alarm.due:
             self._alarm.set(call.deadline)
-        self._arrived.append(call)
+        line.arrived.append(call)
         if not self._is_awake:
-            self._is_awake = True
-            self._busy.add(self)
-            self._loop.call_soon(self._pump)
+            self._wake()
+            self._turn_ends_at = call.arrived + _LONG_TURN_S
+        elif call.arrived >= self._turn_ends_at and self._is_idle():
+            self._turn_ends_at = math.inf
+            self._work()
+            self._turn_ends_at = self._clock() + _LONG_TURN_S
 
     def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
         """Give the next batches to another executor.
@@ -147,18 +163,12 @@ class Batcher:
         self._wake()
 
     def statistics(self) -> Statistics:
-        return Statistics(self._waiting_rows, len(self._running.batches))
+        return Statistics(self._line.rows, len(self._running.batches))
 
-    def _enqueue(self) -> None:
-        """Put this tick's calls into the backlog, the large ones in parts."""
-        arrived, self._arrived = self._arrived, []
-        most = self._policy.max_rows
-        for call in arrived:
-            is_whole = call.rows <= most or call.done
-            for part in [call] if is_whole else split(call, most, self._running.complete):
-                if not self._backlog.push(part):
-                    part.fail(too_many_shapes())
-        self._waiting_rows = self._backlog.rows() + sum([call.rows for call in self._arrived])
+    def _is_idle(self) -> bool:
+        """Say whether an execution can start at once."""
+        is_free = self._turns is None or self._turns.is_free()
+        return is_free and len(self._running.batches) < self._policy.max_running
 
     def _wake(self) -> None:
         if not self._is_awake:
@@ -168,21 +178,25 @@ class Batcher:
 
     def _rest(self) -> None:
         """Be busy no more, if there is nothing left to do."""
-        running = self._running
-        if not (self._waiting_rows or running.batches or running.halves):
+        if not self._line.rows and self._running.is_idle():
             self._busy.discard(self)
 
     def _pump(self) -> None:
-        """Start what the policy allows, at most one execution per free executor."""
         self._is_awake = False
+        self._turn_ends_at = math.inf
+        self._work()
+
+    def _work(self) -> None:
+        """Start what the policy allows, at most one execution per free executor."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
         now = self._clock()
         if self._may_skip_queue():
-            calls, self._arrived = self._arrived, []
-            self._waiting_rows = 0
-            self._expire([call for call in calls if call.deadline <= now])
+            calls = self._line.take()
+            expire([call for call in calls if call.deadline <= now])
+            if self._admission.is_strained:
+                self._admission.relax(calls, self._line, now)
             if live := [call for call in calls if not call.done]:
                 self._running.start(self._run, live, now)
             else:
@@ -190,44 +204,43 @@ class Batcher:
         else:
             self._start_queued(now)
             self._rest()
+            self._admission.look(self._line, self._room, not self._is_idle())
         if self._is_closing and not self._drained.done() and not self._is_needed():
             self._drained.set_result(None)
 
     def _is_needed(self) -> bool:
         running = self._running
-        return bool(self._waiting_rows or running.halves) or running.is_wanted()
+        return bool(self._line.rows or running.halves) or running.is_wanted()
 
     def _may_skip_queue(self) -> bool:
         """Say whether this tick's calls are all there is, and make one execution."""
-        arrived = self._arrived
+        arrived = self._line.arrived
         policy = self._policy
         running = self._running
         if not arrived or running.batches or running.halves or policy.max_wait_s:
             return False
-        if self._waiting_rows > policy.max_rows:
+        if self._line.rows > policy.max_rows:
             return False
         rows, shapes = 0, arrived[0].shapes
         for call in arrived:
             rows += call.rows
             if call.shapes is not shapes:
                 return False
-        return rows == self._waiting_rows and (self._turns is None or self._turns.is_free())
+        return rows == self._line.rows and (self._turns is None or self._turns.is_free())
 
     def _start_queued(self, now: float) -> None:
-        self._enqueue()
+        self._line.settle(self._policy.max_rows, self._running.complete)
+        self._line.turn(self._admission.is_overload)
         for _ in range(self._policy.max_running - len(self._running.batches)):
-            if self._turns is not None and self._is_held_up(self._turns):
+            has_work = bool(self._line.rows or self._running.halves)
+            if self._turns is not None and has_work and not self._turns.may_start(self._wake):
                 return  # and is woken when it is its turn
             batch = self._next(now)
             if not batch:
                 break
+            self._admission.began(batch, self._line, now)
             self._running.start(self._run, batch, now)
         self._leave_line()
-
-    def _is_held_up(self, turns: Turns) -> bool:
-        """Say whether what waits here has to wait for the executions of others."""
-        has_work = self._waiting_rows or self._running.halves
-        return bool(has_work) and not turns.may_start(self._wake)
 
     def _leave_line(self) -> None:
         if self._turns is not None:
@@ -237,57 +250,47 @@ class Batcher:
         """Take the calls of the next execution; none if there is nothing to start."""
         while self._running.halves:
             half = self._running.halves.popleft()
-            self._expire([call for call in half if call.deadline <= now])
+            expire([call for call in half if call.deadline <= now])
             if live := [call for call in half if not call.done]:
                 return live
         until = math.inf if self._is_closing else now  # the end waits for no company
-        while isinstance(chosen := self._choose(until), Queue):
-            before = chosen.rows
-            calls, expired = chosen.cut(self._policy.max_rows, now)
-            self._waiting_rows -= before - chosen.rows
-            self._expire(expired)
-            if calls:
-                return calls
-        if isinstance(chosen, Wait):
-            self._pause = self._loop.call_later(chosen.delay_s, self._pump)
+        soon, stale_at = self._admission.soon(self._line.rows, now), self._admission.stale_at(now)
+        running, policy = len(self._running.batches), self._policy
+        while isinstance(cut := self._line.cut(until, running, policy, soon, stale_at), Cut):
+            expire(cut.late)
+            for call in cut.stale:
+                call.fail(self._admission.stale(call))
+            if cut.live:
+                return cut.live
+        if isinstance(cut, Wait):
+            self._pause = self._loop.call_later(cut.delay_s, self._pump)
         return []
-
-    def _choose(self, now: float) -> Queue | Wait | Hold:
-        return self._backlog.next(now, len(self._running.batches), self._policy)
 
     def _follow(self) -> None:
         """After an execution: go on with what waits."""
-        running = self._running
-        if self._waiting_rows or running.halves or self._is_closing:
+        if self._line.rows or self._running.halves or self._is_closing:
             self._wake()
-        elif not running.batches:
-            self._busy.discard(self)
-
-    def _expire(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.fail(DeadlineExceeded("Request timeout expired in the queue", "queue"))
+        else:
+            self._rest()
 
     def _sweep(self) -> None:
         """Fail what has expired, waiting or running, and stand at the next deadline."""
         now = self._clock()
-        self._enqueue()
-        expired = self._backlog.sweep(now)
-        self._waiting_rows = self._backlog.rows()
-        self._expire(expired)
+        self._line.settle(self._policy.max_rows, self._running.complete)
+        expire(self._line.sweep(now))
         for call in self._running.in_hand():
             if call.deadline <= now:
-                call.fail(DeadlineExceeded("Request timeout expired in execution", "execute"))
+                call.fail(expired("execute"))
         running = [call.deadline for call in self._running.in_hand() if not call.done]
-        self._alarm.set(min([self._backlog.earliest(), *running]))
+        self._alarm.set(min([self._line.earliest(), *running]))
         if self._is_closing:
             self._wake()
         else:
             self._rest()
 
     def _abandon(self) -> None:
-        left = [*self._arrived, *self._backlog.empty(), *self._running.abandon()]
-        self._arrived = []
-        self._waiting_rows = 0
+        left = [*self._line.empty(), *self._running.abandon()]
+        self._admission.leave(self._line)
         self._busy.discard(self)
         self._leave_line()
         self._alarm.cancel()

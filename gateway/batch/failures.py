@@ -4,21 +4,64 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 """
 
 import logging
+from collections.abc import Sequence
 from copy import copy
 
-from gateway.core.batching import MAX_SHAPE_CLASSES, Policy
-from gateway.errors import DeadlineExceeded, GatewayError, ModelFailed, Overloaded, Rejected
+from gateway.core.batching import MAX_SHAPE_CLASSES
+from gateway.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    ModelFailed,
+    Overloaded,
+    Rejected,
+    Shed,
+    Stage,
+)
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
 
 
-def queue_full(call: Call, policy: Policy) -> Overloaded:
-    """Return the refusal of a call for which there is no room."""
+def queue_full(call: Call, max_rows: int, retry_after_s: float) -> Overloaded:
+    """Return the refusal of a call for whose rows there is no room."""
     return Overloaded(
-        f"Exceeds maximum queue size of {policy.max_waiting_rows} rows for model "
-        f"'{call.arm.version.model}' version {call.arm.version.version}",
+        f"Exceeds maximum queue size of {max_rows} rows for {_named(call)}",
+        retry_after_s=retry_after_s,
         shed="rows",
+    )
+
+
+def bytes_full(call: Call, max_bytes: int, retry_after_s: float) -> Overloaded:
+    """Return the refusal of a call for whose body there is no room."""
+    return Overloaded(
+        f"Exceeds maximum queue size of {max_bytes} bytes for {_named(call)}",
+        retry_after_s=retry_after_s,
+        shed="bytes",
+    )
+
+
+def no_room(
+    call: Call, has_rank: bool, retry_after_s: float, *, has_waited: bool = False
+) -> Overloaded:
+    """Return the refusal of a call under overload; `has_rank`: a higher priority had room."""
+    what = f"{_named(call)} has more requests than it can answer in time"
+    if has_waited:
+        return Overloaded(
+            f"{what}: this one has waited too long", retry_after_s=retry_after_s, shed="sojourn"
+        )
+    if has_rank:
+        what += ": those of a higher priority go first"
+    shed: Shed = "priority" if has_rank else "limit"
+    return Overloaded(what, retry_after_s=retry_after_s, shed=shed)
+
+
+def too_late(call: Call, now: float, answered_at: float) -> DeadlineExceeded:
+    """Return the refusal of a call that could not be answered in time."""
+    left_ms, takes_ms = (call.deadline - now) * 1000, (answered_at - now) * 1000
+    return DeadlineExceeded(
+        f"Request timeout leaves {left_ms:.0f} ms, which is too short for {_named(call)}: it "
+        f"would take about {takes_ms:.0f} ms",
+        "admission",
     )
 
 
@@ -28,6 +71,22 @@ def too_many_shapes() -> Overloaded:
         f"Exceeds maximum queue size: requests of {MAX_SHAPE_CLASSES} other shapes wait already",
         shed="shapes",
     )
+
+
+def _named(call: Call) -> str:
+    return f"model '{call.arm.version.model}' version {call.arm.version.version}"
+
+
+def expired(stage: Stage) -> DeadlineExceeded:
+    """Return what a call hears whose deadline has passed."""
+    where = "in the queue" if stage == "queue" else "during execution"
+    return DeadlineExceeded(f"Request timeout expired {where}", stage)
+
+
+def expire(calls: Sequence[Call]) -> None:
+    """Fail what has waited in the queue for too long."""
+    for call in calls:
+        call.fail(expired("queue"))
 
 
 def model_failure(error: Exception) -> GatewayError:

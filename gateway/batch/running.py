@@ -8,54 +8,72 @@ A batch that fails is cut in halves, which go before all else, one execution a t
 until the guilty call is alone; only that one gets the error. Halves obey deadlines. Where the
 executor says that no call is to blame, all of them get it, and nothing is run again.
 
+A batch whose process died is a suspect (core/suspects.py), and waits for its turn at the
+refuge, beside all that the batcher starts; so do its parts, until the guilty call is known.
+
 The record hears of an execution before any of its calls is answered: who has an answer
 finds it counted.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from gateway.batch.failures import is_by_a_call, log_listener, model_failure
+from gateway.batch.failures import expired, is_by_a_call, log_listener, model_failure
 from gateway.batch.recording import Recording
+from gateway.core.suspects import Suspect, WorkerLost, after_loss
 from gateway.types import Call, Outputs
+
+if TYPE_CHECKING:
+    from gateway.batch.turns import Refuge
 
 Finish = Callable[[Outputs | Exception], None]
 Run = Callable[[Sequence[Call], Finish], None]
 
 
 class _Batch:
-    """Calls in one execution, known by identity."""
+    """Calls in one execution, known by identity; `suspect` is what they are at the refuge."""
 
-    __slots__ = ("calls", "started")
+    __slots__ = ("calls", "started", "suspect")
 
-    def __init__(self, calls: list[Call], started: float) -> None:
+    def __init__(self, calls: list[Call], started: float, suspect: Suspect | None) -> None:
         self.calls = calls
         self.started = started
+        self.suspect = suspect
 
 
 class Running:
-    """Each batch started is answered, halved or given up, once.
+    """Each batch started is answered, halved, tried again or given up, once.
 
     Mutable state: `batches` in flight, the `halves` that wait for their turn (of their
-    calls some may be done by then), and `_span`, the times of the execution that is being
-    answered.
+    calls some may be done by then), the `suspects` that wait for the refuge, and `_span`, the
+    times of the execution that is being answered.
     """
 
     def __init__(
-        self, record: Recording, clock: Callable[[], float], on_end: Callable[[], None]
+        self,
+        record: Recording,
+        clock: Callable[[], float],
+        on_end: Callable[[], None],
+        refuge: "Refuge | None" = None,
     ) -> None:
-        """`on_end` is called after each execution."""
+        """`on_end` is called after each execution. Without a `refuge` no process is lost."""
         self._record = record
         self._clock = clock
         self._on_end = on_end
+        self._refuge = refuge
         self.batches: set[_Batch] = set()
         self.halves: deque[list[Call]] = deque()
+        self.suspects: list[Suspect] = []
         self._span = (0.0, 0.0)
 
-    def start(self, run: Run, calls: list[Call], now: float) -> None:
+    def start(
+        self, run: Run, calls: list[Call], now: float, suspect: Suspect | None = None
+    ) -> None:
         """Let `run` execute the calls; whatever it says or raises is heard once."""
-        batch = _Batch(calls, now)
+        batch = _Batch(calls, now, suspect)
         self.batches.add(batch)
         finish = partial(self._finish, batch)
         self._record.begin()
@@ -68,13 +86,18 @@ class Running:
         """Tell the record of a call in parts, the last of which is being answered."""
         self._record.complete(call, outputs, *self._span)
 
+    def is_idle(self) -> bool:
+        """Say whether nothing runs, and nothing waits to be run again."""
+        return not (self.batches or self.halves or self.suspects)
+
     def is_wanted(self) -> bool:
         """Say whether anybody still waits for what runs: a hung executor holds no drain."""
-        return any(not call.done for batch in self.batches for call in batch.calls)
+        return any(not call.done for call in self.in_hand())
 
     def in_hand(self) -> list[Call]:
         """Return the calls that run or were in a batch that failed."""
-        batches = [*(batch.calls for batch in self.batches), *self.halves]
+        suspects = (suspect.calls for suspect in self.suspects)
+        batches = [*(batch.calls for batch in self.batches), *self.halves, *suspects]
         return [call for calls in batches for call in calls]
 
     def abandon(self) -> list[Call]:
@@ -85,6 +108,9 @@ class Running:
             self._record.finish(batch.calls, None, batch.started, now)
         self.batches.clear()
         self.halves.clear()
+        self.suspects.clear()
+        if self._refuge is not None:
+            self._refuge.turns.leave(self._try_again)
         return left
 
     def _finish(self, batch: _Batch, result: Outputs | Exception) -> None:
@@ -97,7 +123,12 @@ class Running:
             _answer(batch.calls, result)
         else:
             self._record.finish(batch.calls, None, *self._span)
-            self._blame(batch.calls, result)
+            if isinstance(result, WorkerLost) and self._refuge is not None:
+                self._suspect(batch, result)
+            else:
+                self._blame(batch.calls, result)
+        if self.suspects:
+            self._try_again()
         self._on_end()
 
     def _blame(self, calls: list[Call], error: Exception) -> None:
@@ -111,6 +142,46 @@ class Running:
         middle = len(calls) // 2
         self.halves.append(calls[:middle])
         self.halves.append(calls[middle:])
+
+    def _suspect(self, batch: _Batch, error: WorkerLost) -> None:
+        """Have the calls of a lost batch tried again, or fail them where there is no use."""
+        again = after_loss(batch.calls, batch.suspect, error.loss)
+        self.suspects += again
+        self.suspects.sort(key=_is_patient)
+        for call in batch.calls if not again else ():
+            call.fail(expired("execute") if error.loss == "late" else model_failure(error))
+
+    def _try_again(self) -> None:
+        """Start the next suspect, if the refuge has room; else be woken when it has."""
+        refuge = self._refuge
+        while refuge is not None and (now := self._look_for_suspects()) is not None:
+            if not refuge.turns.may_start(self._try_again):
+                return
+            suspect = self.suspects.pop(0)
+            run = refuge.wait if suspect.is_patient else refuge.run
+            self.start(run, suspect.calls, now, suspect)
+        if refuge is not None:
+            refuge.turns.leave(self._try_again)
+            self._on_end()
+
+    def _look_for_suspects(self) -> float | None:
+        """Drop what nobody waits for from the first suspect; return the time, if there is one."""
+        now = self._clock()
+        while self.suspects:
+            first = self.suspects[0]
+            for call in first.calls:
+                if call.deadline <= now:
+                    call.fail(expired("execute"))
+            live = [call for call in first.calls if not call.done]
+            if live:
+                self.suspects[0] = replace(first, calls=live)
+                return now
+            del self.suspects[0]
+        return None
+
+
+def _is_patient(suspect: Suspect) -> bool:
+    return suspect.is_patient
 
 
 def _answer(calls: Sequence[Call], outputs: Outputs) -> None:

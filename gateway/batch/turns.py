@@ -10,9 +10,13 @@ in a line, each batcher once, and the first is woken as soon as an executor is f
 asks again; it starts one execution, or leaves the line, and either wakes the next. So whenever
 an executor is free the first of the line has been woken, and whoever has had a turn stands
 behind all that wait.
+
+Where executors come and go (processes die), so do turns: `allow` says how many there are. What
+a process died of takes its turns in a line of its own, at the refuge.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from gateway.batch.running import Finish, Run
@@ -24,12 +28,14 @@ Wake = Callable[[], None]
 class Turns:
     """Executions of at most so many at once, in the order in which they were asked for.
 
-    Mutable state: how many run, and who waits, by what wakes it.
+    Mutable state: how many may run, how many run, and who waits, by what wakes it.
     """
 
-    __slots__ = ("_line", "_most", "_running")
+    __slots__ = ("_line", "_most", "_running", "refuge")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, refuge: "Refuge | None" = None) -> None:
+        """`refuge` is where those batches run again whose process died."""
+        self.refuge = refuge
         self._most = most
         self._running = 0
         self._line: dict[Wake, None] = {}
@@ -37,6 +43,15 @@ class Turns:
     def is_free(self) -> bool:
         """Say whether an executor is free, and nobody waits for it."""
         return self._running < self._most and not self._line
+
+    def is_idle(self) -> bool:
+        """Say whether nothing runs, and nobody waits."""
+        return not self._running and not self._line
+
+    def allow(self, most: int) -> None:
+        """Have so many at once from now on; what runs goes on."""
+        self._most = most
+        self._call_next()
 
     def may_start(self, wake: Wake) -> bool:
         """Say whether who asks may start an execution now; else it stands in the line.
@@ -82,3 +97,15 @@ class Turns:
     def _call_next(self) -> None:
         if self._line and self._running < self._most:
             next(iter(self._line))()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refuge:
+    """Where a batch runs again whose process died: one execution at a time, in its turn.
+
+    `wait` is `run` for as long as anybody waits for the calls.
+    """
+
+    turns: Turns
+    run: Run
+    wait: Run

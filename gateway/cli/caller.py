@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 TOKEN_VARIABLE = "GATEWAY_ADMIN_TOKEN"  # noqa: S105 - its name
+_CERT_VARIABLE = "GATEWAY_ADMIN_CERT"  # a file with a certificate and its key
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _READ_WITHIN_S = 15.0
 _CHANGE_WITHIN_S = 930.0  # somewhat longer than the gateway gives itself
@@ -80,9 +81,22 @@ class Caller:
     def _client(self, within_s: float) -> httpx.Client:
         verify: bool | ssl.SSLContext = True
         if self._url.startswith("https:"):
-            verify = ssl.create_default_context(cafile=self._ca_file)
+            verify = _context(self._ca_file, os.environ.get(_CERT_VARIABLE))
         timeout = httpx.Timeout(within_s, connect=5.0)
         return httpx.Client(headers=self._headers, timeout=timeout, verify=verify, trust_env=False)
+
+
+def _context(ca_file: Path | None, certificate: str | None) -> ssl.SSLContext:
+    """Return whom to trust, and what to show of oneself. Raises: Declined."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, password=lambda: "")  # asked for nowhere
+        except OSError as error:  # TLS errors are such
+            is_read = isinstance(error, ssl.SSLError)
+            what = "holds no certificate with its key" if is_read else error.strerror
+            raise Declined(f"{_CERT_VARIABLE}: {certificate}: {what}") from None
+    return context
 
 
 def token_of(file: Path | None) -> str | None:

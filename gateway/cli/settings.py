@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway.config import Config, ConfigError, load
+from gateway.config.access import TlsConfig
 from gateway.config.faults import Fault
-from gateway.config.tables import TlsConfig
 
 _DEFAULT_FILE = Path("gateway.toml")
 
@@ -42,9 +42,15 @@ def _certificate_faults(path: str, tls: TlsConfig) -> Iterator[Fault]:
         except OSError as error:
             unread = True
             yield f"$.{path}.{name}", f"{file}: {error.strerror}"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if tls.client_ca is not None:
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except OSError as error:  # TLS errors are such
+            what = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            yield f"$.{path}.client_ca", f"{tls.client_ca}: {what}"
     if unread:
         return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(tls.certfile, tls.keyfile, lambda: tls.keyfile_password or "")
     except (ssl.SSLError, ValueError) as error:

@@ -1,7 +1,9 @@
-"""Bounds: what the configuration says about where an execution may happen, and how long."""
+"""Bounds: what the configuration allows an execution, and a process, in their own units."""
 
 from gateway.config.tables import Config
 from gateway.core.costs import Bounds
+
+_OTHERS = 256  # descriptors that are no connections: models, logs, sockets, those just refused
 
 
 def bounds_of(config: Config) -> Bounds:
@@ -12,3 +14,11 @@ def bounds_of(config: Config) -> Bounds:
         inline_batch_s=batching.inline_budget_ms / 1e3,
         thread_batch_s=batching.thread_budget_ms / 1e3,
     )
+
+
+def connections_of(config: Config, descriptors: int) -> int:
+    """Return how many connections a replica takes that may have so many descriptors.
+
+    Without one left it could neither refuse the next client nor open a file.
+    """
+    return min(config.limits.max_connections, max(1, descriptors - _OTHERS))

@@ -13,14 +13,20 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.core.versions import is_model_name
+from gateway.observe.layout import MOST_QUOTAS
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _ROUTE = re.compile(r"(?:/(?:[!$&-.0-;=@-~]|%[0-9A-Fa-f]{2})+)+")
 _TOKEN = re.compile(r"(viewer|operator):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
-_KEY = re.compile(r"operate:[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
+_KEY = re.compile(r"(predict|feedback|operate):[A-Za-z0-9._-]{1,64}:[0-9a-fA-F]{64}")
 _EXPECTED_KEY = (
-    "must be role:name:sha256, role operate (the others are not built yet), name of letters, "
-    "digits and . _ -, sha256 of 64 hex digits"
+    "must be role:name:sha256, role predict, feedback or operate, name of letters, digits and "
+    ". _ -, sha256 of 64 hex digits"
+)
+_QUOTA = re.compile(r"[A-Za-z0-9._-]{1,64}:(?=[0.]*[1-9])[0-9]{1,9}(\.[0-9]{1,6})?:[1-9][0-9]{0,8}")
+_EXPECTED_QUOTA = (
+    "must be name:rate_per_s:burst, the name of a key's holder, a number above 0 and a whole "
+    "number from 1"
 )
 _EXPECTED_URL = (
     "must be redis://user:password@host:port/database, its port a number, and every / ? # @ : "
@@ -79,6 +85,12 @@ def _key(value: str) -> str:
     return value
 
 
+def _quota(value: str) -> str:
+    if not _QUOTA.fullmatch(value):
+        raise ValueError(_EXPECTED_QUOTA)
+    return value
+
+
 def _redis_url(value: str) -> str:
     """Refuse what its client would only choke on at the start, in words that may hold a secret."""
     try:
@@ -95,6 +107,23 @@ def _distinct(tokens: tuple[str, ...]) -> tuple[str, ...]:
     if len({token.rpartition(":")[2].lower() for token in tokens}) < len(tokens):
         raise ValueError("two tokens are the same")
     return tokens
+
+
+def _held_once(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two names for one key; a key with two roles is told twice, under one name."""
+    told = [key.rpartition(":") for key in keys]
+    names = {(digest.lower(), who.partition(":")[2]) for who, _, digest in told}
+    if len({digest for digest, _ in names}) < len(names):
+        raise ValueError("two names have the same key")
+    if len({(digest.lower(), who) for who, _, digest in told}) < len(keys):
+        raise ValueError("a key has the same role twice")
+    return keys
+
+
+def _one_each(quotas: tuple[str, ...]) -> tuple[str, ...]:
+    if len({quota.partition(":")[0] for quota in quotas}) < len(quotas):
+        raise ValueError("two quotas are for the same name")
+    return quotas
 
 
 AnyPath = Annotated[Path, Field(strict=False), BeforeValidator(_path)]  # a text is one, too
@@ -115,7 +144,12 @@ RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+"), AfterValidator
 Keys = Annotated[
     tuple[Annotated[str, AfterValidator(_key)], ...],
     Field(strict=False, repr=False),
-    AfterValidator(_distinct),
+    AfterValidator(_held_once),
+]
+Quotas = Annotated[
+    tuple[Annotated[str, AfterValidator(_quota)], ...],
+    Field(strict=False, max_length=MOST_QUOTAS),
+    AfterValidator(_one_each),
 ]
 Tokens = Annotated[
     tuple[Annotated[str, AfterValidator(_token)], ...],

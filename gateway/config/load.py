@@ -30,7 +30,7 @@ _THEIRS = {
     "AIP_PREDICT_ROUTE": "GATEWAY_DIALECTS__PREDICT_ROUTE",
     "AIP_HEALTH_ROUTE": "GATEWAY_DIALECTS__HEALTH_ROUTE",
 }
-_NOT_SETTINGS = {"GATEWAY_ADMIN_TOKEN"}  # the command line's own: what it shows a gateway
+_NOT_SETTINGS = {"GATEWAY_ADMIN_TOKEN", "GATEWAY_ADMIN_CERT"}  # what the command line shows
 # What Kubernetes tells every container of Services named `gateway` or `gateway-…`.
 _LINK = re.compile(
     r"GATEWAY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"

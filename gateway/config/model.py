@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from gateway.config.faults import ConfigError, faults_of
-from gateway.config.kinds import Count, NotNegative, Table
+from gateway.config.kinds import Count, NotNegative, Positive, Table
 from gateway.config.remote import RemoteTable
 from gateway.repository.settings import BatchingSettings, ExecutionSettings, ModelSettings
 
@@ -50,10 +50,12 @@ class BatchingTable(Table):
 class ExecutionTable(Table):
     """Where the version runs."""
 
-    executor: Literal["auto", "inline", "thread", "remote"] = "auto"
+    executor: Literal["auto", "inline", "thread", "process", "remote"] = "auto"
     instances: Count = 1
     intra_op_threads: Count = 1
     inter_op_threads: Count = 1
+    max_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    suspect_after_s: Positive | None = None
 
     @model_validator(mode="after")
     def _has_one_loop(self) -> Self:
@@ -61,6 +63,13 @@ class ExecutionTable(Table):
             raise ValueError(f"an inline executor has 1 instance, got {self.instances}")
         if self.executor == "remote" and self.instances != 1:
             raise ValueError("remote.connections says how many executions there are at once")
+        return self
+
+    @model_validator(mode="after")
+    def _has_processes(self) -> Self:
+        for key in ("max_memory_bytes", "suspect_after_s"):
+            if getattr(self, key) and self.executor != "process":
+                raise ValueError(f"{key} is for executor = 'process', got '{self.executor}'")
         return self
 
 

@@ -14,12 +14,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from gateway.config.access import AuthConfig, TlsConfig
 from gateway.config.kinds import (
     AnyPath,
     Count,
     Host,
     Hosts,
-    Keys,
     Names,
     NotNegative,
     Port,
@@ -28,7 +28,6 @@ from gateway.config.kinds import (
     Route,
     Table,
     Text,
-    Tokens,
 )
 from gateway.config.records import ExposureLogConfig, FeedbackConfig, PayloadLogConfig
 
@@ -61,27 +60,6 @@ class RepositoryConfig(Table):
         return self
 
 
-class TlsConfig(Table):
-    """TLS on one port: off without a certificate."""
-
-    certfile: AnyPath | None = None
-    """PEM file of the certificate and its chain."""
-    keyfile: AnyPath | None = None
-    """PEM file of the certificate's private key."""
-    keyfile_password: Annotated[str | None, Field(repr=False)] = None
-    """What the private key is encrypted with, if it is."""
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.certfile is None and self.keyfile is not None:
-            raise ValueError("keyfile is set, and certfile is missing")
-        if self.certfile is not None and self.keyfile is None:
-            raise ValueError("certfile is set, and keyfile is missing")
-        if self.keyfile is None and self.keyfile_password is not None:
-            raise ValueError("keyfile_password is set, and keyfile is missing")
-        return self
-
-
 class LimitsConfig(Table):
     """What one client may ask of us: beyond it, a refusal."""
 
@@ -105,8 +83,14 @@ class LimitsConfig(Table):
     """Requests of one connection that wait for their answers."""
     max_connections: Count = 10_000
     """Connections of one replica that are open."""
+    max_connections_per_address: Count | None = None
+    """Those of them that come from one address, or one /64 of IPv6; none: no bound."""
+    max_unfinished_bytes: Count = 1024 * 1024 * 1024
+    """Requests in one replica that have come in part."""
     max_queue_rows: Count = 65536
     """Rows in one replica that wait for one version."""
+    max_queue_bytes: Count = 256 * 1024 * 1024
+    """Bodies in one replica that wait for one version."""
     header_timeout_s: Positive = 10.0
     """From the first byte of a head to its last."""
     body_timeout_s: Positive = 30.0
@@ -130,6 +114,10 @@ class BatchingConfig(Table):
     """A version runs on the event loop when one row costs less than this."""
     thread_budget_ms: Positive = 100.0
     """The longest batch given to a thread."""
+    standing_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
+    """A queue that stands for longer than this share of callers' deadlines is overload."""
+    standing_max_ms: Positive = 1000.0
+    """A queue that stands for longer than this is overload, however patient callers are."""
     priority_levels: Count = 4
     """Priorities are 1, the highest, to this."""
     default_priority: Count = 2
@@ -183,15 +171,6 @@ class RedisConfig(Table):
 
     url: Annotated[RedisUrl | None, Field(repr=False)] = None
     """Where it is; it may hold a password."""
-
-
-class AuthConfig(Table):
-    """Who may call: anybody, without keys."""
-
-    keys: Keys = ()
-    """API keys of the data port, each role:name:sha256; who may operate may pin a variant."""
-    admin_tokens: Tokens = ()
-    """Tokens of the management port, each role:name:sha256; viewers read, operators change."""
 
 
 class RoutesConfig(Table):

@@ -13,7 +13,7 @@ from typing import Any
 UNBUILT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("with_sidecar", bool, "there is no sidecar"),
     ("cache.enabled", bool, "there is no cache"),
-    ("cache.scope", lambda value: value == "key", "there are no keys to keep answers apart by"),
+    ("cache.scope", lambda value: value == "key", "there is no cache"),
     ("cache.fleet_key", bool, "there is no shared cache"),
     ("feedback.keys", bool, "there is no feedback"),
     ("payload_log.enabled", bool, "requests are not logged"),

@@ -19,6 +19,7 @@ The supervisor starts a conversation with Hello; the replica answers Started. Th
     Retire                  accept no more, see everybody off, then end; a successor stands
     Drain                   end within so many seconds
              -> Disagreed   unasked: a shadow differs; the worst few alone
+    Shares                  give out these parts of the quotas
     Ask      <- Ask         a caller of the data port wants what only the supervisor knows
 """
 
@@ -216,6 +217,17 @@ class Reply:
             _put(self, "body", shortened(self.body, MOST_REASON_BYTES))
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Which part of each quota this replica gives out from now on.
+
+    Shapes: by name, the place where it is counted, if it has one, and millionths.
+    """
+
+    parts: Mapping[str, tuple[int | None, int]]
+    kind: Literal["shares"] = "shares"
+
+
 Element = str | int | float | bool
 
 
@@ -240,7 +252,17 @@ class Disagreed:
 
 
 ToReplica = (
-    Hello | Prepare | Forget | Publish | Accept | Release | Withdraw | Retire | Drain | Reply
+    Hello
+    | Prepare
+    | Forget
+    | Publish
+    | Accept
+    | Release
+    | Withdraw
+    | Retire
+    | Drain
+    | Reply
+    | Shares
 )
 ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed
 

@@ -95,6 +95,7 @@ def _part(call: Call, start: int, stop: int, on_done: "partial[None]") -> Call:
     payloads = tuple(_slice(payload, call.rows, start, stop) for payload in call.payloads)
     part = Call(call.arm, payloads, stop - start, call.shapes, on_done)
     part.deadline, part.priority, part.arrived = call.deadline, call.priority, call.arrived
+    part.size_bytes = call.size_bytes * (stop - start) // call.rows
     part.is_part = True
     return part
 

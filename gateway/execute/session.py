@@ -109,7 +109,10 @@ class Session:
         Runtime raises.
         """
         started_ns = time.perf_counter_ns()
-        arrays = stack(calls, self.signature)
+        return self.execute_joined(stack(calls, self.signature), len(calls), started_ns)
+
+    def execute_joined(self, arrays: Sequence[Array], calls: int, started_ns: int) -> Outputs:
+        """Run rows that were joined already, since `started_ns`. Raises: as `execute`."""
         batches = self.signature.max_batch_rows > 0
         rows = size = len(arrays[0]) if batches else 1
         if batches and self._pad_to and (size := bucket(rows, self._pad_to)) > rows:
@@ -122,7 +125,7 @@ class Session:
             checked = [array[:rows] for array in checked]
         return Outputs(
             checked,
-            len(calls),
+            calls,
             input_ns=joined_ns - started_ns,
             infer_ns=ran_ns - joined_ns,
             output_ns=time.perf_counter_ns() - ran_ns,

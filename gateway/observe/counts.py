@@ -104,6 +104,13 @@ def read_refusals(row: memoryview) -> Counts:
     )
 
 
+def read_quota(row: memoryview, place: int) -> tuple[int, int]:
+    """Return what row 0 says of one place: requests of its quota's holder, and those over it."""
+    at = layout.QUOTAS + 2 * place
+    over = row[at + 1]
+    return max(row[at], over), over
+
+
 def plus(one: Counts, other: Counts) -> Counts:
     """Return both together, in whatever order they are added up."""
     return Counts(

@@ -56,6 +56,8 @@ LAYOUT_CELL = 0
 HEARTBEAT_NS = 1  # monotonic; written ten times a second
 CONNECTIONS = 2  # open now
 MOVED = 3  # versions that left the event loop for a thread
+# Where another row has its sizes: pairs of cells, one for each place that the supervisor gave to
+# the name of a quota's holder: what was asked, and how much of it was over the quota.
 
 # Any other row
 EXECUTING = 0
@@ -121,6 +123,9 @@ SIZES = 144
 SIZE_CELLS = 5
 MOST_SIZES = 1024  # sizes beyond are counted everywhere but in a slot
 
+QUOTAS = SIZES  # of row 0
+MOST_QUOTAS = 1000
+
 ROW_CELLS = 5632  # 44 KiB, eleven pages: rows share none
 MOST_ROWS = 16384
 MEMORY_BYTES = ROW_CELLS * MOST_ROWS * 8
@@ -133,3 +138,4 @@ assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
 assert DISAGREEMENTS + MOST_OUTPUTS <= SHED
 assert SHED + len(SHED_NAMES) <= RETRIES < SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS
+assert QUOTAS + 2 * MOST_QUOTAS <= ROW_CELLS

@@ -53,9 +53,9 @@ _FAILED = frozenset(layout.FAILED_OUTCOMES)
 class Record:
     """What it is told of stands in the row when it returns.
 
-    Row 0 hears `heartbeat`, `moved`, `refuse` and `shed`; any other row `begin`, `finish`,
-    `complete`, `refuse`, `shed`, `fell_back` and `retried`, that of a shadow `shadowed` and
-    `disagreed` too.
+    Row 0 hears `heartbeat`, `moved`, `refuse`, `shed`, `asked` and `over`; any other row `begin`,
+    `finish`, `complete`, `refuse`, `shed`, `fell_back` and `retried`, that of a shadow `shadowed`
+    and `disagreed` too.
 
     Mutable state: the numbers of the row's first cells, and `_sizes`, the slots in use.
     """
@@ -166,6 +166,14 @@ class Record:
     def moved(self) -> None:
         """Count a version that left the event loop for a thread."""
         self._row[layout.MOVED] += 1
+
+    def asked(self, place: int) -> None:
+        """Count a request of a quota's holder."""
+        self._row[layout.QUOTAS + 2 * place] += 1
+
+    def over(self, place: int) -> None:
+        """Count that it was over the quota."""
+        self._row[layout.QUOTAS + 2 * place + 1] += 1
 
     def _charge(self, rows: int, outputs: Outputs) -> None:
         """Count the rows of an execution whose callers still wait, under its size."""

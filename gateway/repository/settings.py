@@ -31,12 +31,18 @@ class BatchingSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSettings:
-    """Where the version runs, and on how many threads."""
+    """Where the version runs, and on how many threads.
 
-    executor: Literal["auto", "inline", "thread", "remote"] = "auto"
+    Units: `max_memory_bytes` is what a process of its own may have beyond the program's, 0 for
+    no limit; `suspect_after_s` None is found from the fitted cost.
+    """
+
+    executor: Literal["auto", "inline", "thread", "process", "remote"] = "auto"
     instances: int = 1
     intra_op_threads: int = 1
     inter_op_threads: int = 1
+    max_memory_bytes: int = 0
+    suspect_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

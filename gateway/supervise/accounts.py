@@ -20,6 +20,7 @@ from typing import Protocol, Self
 from gateway.control.messages import Ask, Disagreed, Reply, Retired
 from gateway.core.quarantine import Death, History, is_attributable, judge
 from gateway.errors import GatewayError
+from gateway.supervise.allotting import Allotting
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.ledger import Ledger
 from gateway.supervise.oomkills import oom_kills
@@ -46,6 +47,7 @@ class Accounts:
     def __init__(self, ledger: Ledger, settings: Callable[[], str]) -> None:
         self.settings = settings
         self.disagreements = Disagreements()
+        self.allotting = Allotting()
         self._ledger = ledger
         self._history = History()
         self._oom_kills = oom_kills()
@@ -67,8 +69,9 @@ class Accounts:
         self._asked: set[asyncio.Task[None]] = set()
 
     def began(self, replica: Replica) -> None:
-        """Count what a new process writes."""
+        """Count what a new process writes, and tell it its parts of the quotas."""
         self._ledger.attach(replica.memory)
+        self.allotting.began(replica)
 
     def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
         """Settle retired rows; have a question answered beside everything else; pass on what
@@ -89,6 +92,7 @@ class Accounts:
         loading = replica.loading()
         suspects = {*loading, *self._ledger.executing(replica.memory)}
         self._ledger.detach(replica.memory)
+        self.allotting.ended(replica)
         before, self._oom_kills = self._oom_kills, oom_kills()
         death = Death(
             code,

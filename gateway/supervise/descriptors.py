@@ -7,7 +7,8 @@ Many shells set 1,024 and allow far more; a replica holds a descriptor for each 
 import resource
 
 
-def permit_descriptors() -> None:
-    """Raise the soft limit of open files to the hard one."""
+def permit_descriptors() -> int:
+    """Raise the soft limit of open files to the hard one, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

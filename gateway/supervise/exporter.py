@@ -39,7 +39,7 @@ from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
 from gateway.observe.layout import BUCKETS_S
 from gateway.supervise.ledger import Image, Ledger, RowKey
-from gateway.supervise.outcomes import requests, retries, shed
+from gateway.supervise.outcomes import Quotas, quotas, requests, retries, shed
 from gateway.supervise.overseer import ReplicaView
 from gateway.supervise.routed import Versioned, routed
 from gateway.supervise.sharing import Sharing
@@ -75,6 +75,7 @@ class Snapshot:
     ends: Mapping[str, int]  # of replicas, by reason
     versions: tuple[VersionView, ...]
     documents: Mapping[str, Document] = field(default_factory=dict)  # in force, by model
+    quotas: Quotas = field(default_factory=dict)
 
 
 class Exporter:
@@ -87,6 +88,7 @@ class Exporter:
         ends: Callable[[], Mapping[str, int]],
         versions: Callable[[], Sequence[VersionView]],
         documents: Callable[[], Mapping[str, Document]] = dict,
+        quotas: Callable[[], Quotas] = dict,
     ) -> None:
         """`ends` says how many replicas have ended, by a reason of few words."""
         self._ledger = ledger
@@ -94,6 +96,7 @@ class Exporter:
         self._ends = ends
         self._versions = versions
         self._documents = documents
+        self._quotas = quotas
         self._thread = ThreadPoolExecutor(1, "metrics", switch_soon)
         self._sharing = Sharing(self._work_out)
 
@@ -112,6 +115,7 @@ class Exporter:
             ends=dict(self._ends()),
             versions=tuple(self._versions()),
             documents=self._documents(),
+            quotas=self._quotas(),
         )
 
     async def expose(self, accept: str = "") -> tuple[bytes, str]:
@@ -167,6 +171,7 @@ class _Families(Collector):
         totals = _by_variant(self._snapshot.image.counts())
         yield requests(totals, self._snapshot.image.refusals)
         yield shed(totals, self._snapshot.image.refusals)
+        yield quotas(self._snapshot.quotas)
         yield retries(totals)
         yield _request_durations(totals)
         yield _queue_durations(totals)

@@ -17,7 +17,7 @@ from gateway.control.messages import Ask
 from gateway.errors import Rejected
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
-from gateway.supervise.disagreements import Disagreements
+from gateway.supervise.accounts import Accounts
 from gateway.supervise.exporter import Exporter
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.inventory import Inventory, VersionView
@@ -40,11 +40,11 @@ class Front:
         fleet: Fleet,
         ledger: Ledger,
         traffic: Traffic,
-        disagreements: Disagreements,
+        accounts: Accounts,
         why_unready: Callable[[], Rejected | None],
     ) -> None:
         self.traffic = traffic
-        self._disagreements = disagreements
+        self._disagreements = accounts.disagreements
         self._inventory = inventory
         self._fleet = fleet
         self._ledger = ledger
@@ -52,7 +52,12 @@ class Front:
         self._statistics = Sharing(self._count)
         self._telemetry = Sharing(self._copy)
         self._exporter = Exporter(
-            ledger, fleet.views, lambda: fleet.reasons, inventory.views, inventory.documents
+            ledger,
+            fleet.views,
+            lambda: fleet.reasons,
+            inventory.views,
+            inventory.documents,
+            accounts.allotting.counts,
         )
 
     async def __aenter__(self) -> Self:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from gateway.observe.counts import Counts
 from gateway.observe.layout import OUTCOME_NAMES, SHED_NAMES
 
+Quotas = Mapping[str, tuple[int, int]]  # by name: requests of its holder, and those over it
 Labels = tuple[str, str, str]  # model, version, variant
 _NOBODY: Labels = ("", "", "")  # who was refused before a version was known
 
@@ -53,4 +54,17 @@ def retries(totals: Mapping[Labels, Counts]) -> Metric:
         counted[model, version] = counted.get((model, version), 0) + counts.retries
     for labels, count in counted.items():
         family.add_metric(labels, count)
+    return family
+
+
+def quotas(asked: Quotas) -> Metric:
+    """Return the family of requests whose callers have a quota."""
+    family = CounterMetricFamily(
+        "gateway_quota_requests",
+        "Requests of those who have a quota, by the name of the key's holder.",
+        labels=("holder", "result"),
+    )
+    for name, (count, over) in asked.items():
+        family.add_metric((name, "passed"), count - over)
+        family.add_metric((name, "refused"), over)
     return family

@@ -1,7 +1,7 @@
-"""Steering: the traffic of this host, with the store and the audit that the configuration names.
+"""Steering: what this host shares with others, and keeps: as the configuration says where.
 
-Job    open them in their order, and introduce them to each other.
-Life   `open_traffic`, as long as the supervisor.
+Job    open traffic with its store and audit, in their order; open the way to other hosts.
+Life   `open_traffic` and `open_hosts`, as long as the supervisor.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +15,7 @@ from gateway.supervise.documents.audit import Audit
 from gateway.supervise.documents.filestore import FileStore
 from gateway.supervise.documents.redisstore import RedisStore
 from gateway.supervise.documents.store import Store
+from gateway.supervise.hosts import Alone, Hosts, Together
 from gateway.supervise.sights import Sights
 from gateway.supervise.traffic import Traffic
 
@@ -55,6 +56,16 @@ async def open_traffic(config: Config) -> AsyncIterator[Traffic]:
                 yield traffic
             finally:
                 news.tell = None
+
+
+@asynccontextmanager
+async def open_hosts(config: Config) -> AsyncIterator[Hosts]:
+    """Have quotas shared with other hosts until the block is left, where there is a Redis."""
+    if config.redis.url is None:
+        yield Alone()
+        return
+    async with Together(config.redis.url) as hosts:
+        yield hosts
 
 
 def _store(config: Config, news: Callable[[str], None]) -> Store:

@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 
 from gateway.config import Config, parse_model
+from gateway.config.bounds import connections_of
 from gateway.control.messages import Table
 from gateway.errors import Draining, GatewayError, NotReady, Rejected
 from gateway.repository.discover import RepositoryError
@@ -37,7 +38,7 @@ from gateway.supervise.management.listening import open_management
 from gateway.supervise.overseer import Policy
 from gateway.supervise.prover import prover_of
 from gateway.supervise.slots import bind_slots, listen
-from gateway.supervise.steering import open_traffic
+from gateway.supervise.steering import open_hosts, open_traffic
 from gateway.supervise.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,9 @@ def serve(config: Config, reload: Callable[[], Config]) -> None:
     had; RepositoryError where there is no version to serve.
     """
     count = available_cpus() if config.replicas == "auto" else config.replicas
-    permit_descriptors()
+    taken, wanted = connections_of(config, permit_descriptors()), config.limits.max_connections
+    if taken < wanted:
+        _log.warning("a replica takes %d connections, not %d: ulimit -n is low", taken, wanted)
     with ExitStack() as bound:
         slots = [bound.enter_context(s) for s in bind_slots(config.host, config.port, count)]
         ports = bind_slots(config.admin_host, config.admin_port, 1)
@@ -112,11 +115,12 @@ class Supervisor:
                 config.models, parse_model, policy, prover, fleet, ledger, traffic.see
             )
             traffic.introduce(inventory, fleet.lacking)
-            front = Front(
-                inventory, fleet, ledger, traffic, self._accounts.disagreements, self.why_unready
-            )
+            front = Front(inventory, fleet, ledger, traffic, self._accounts, self.why_unready)
             self._accounts.introduce(inventory, front.answer)
-            for part in (front, self._accounts, fleet, inventory):
+            allotting = self._accounts.allotting
+            allotting.introduce(await stack.enter_async_context(open_hosts(config)))
+            allotting.adopt(config.auth.quotas)
+            for part in (front, self._accounts, allotting, fleet, inventory):
                 await stack.enter_async_context(part)
             office = open_management(front, config, self._ports)
             self._port = await stack.enter_async_context(office)
@@ -225,6 +229,7 @@ class Supervisor:
         self._config = config
         self._fleet.policy = _fleet_policy(config)
         self._prover.adopt(config)
+        self._accounts.allotting.adopt(config.auth.quotas)
 
     async def _unless_leaving(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do the work, unless we are told to leave before it is done; say whether it is."""

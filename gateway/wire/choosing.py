@@ -15,7 +15,6 @@ from gateway.wire import parameters
 from gateway.wire.binary import json_part
 from gateway.wire.bounds import most_bytes
 from gateway.wire.decode import Limits, parse
-from gateway.wire.keys import Keys
 from gateway.wire.parameters import Parameters
 from gateway.wire.paths import Dialect, InferTarget, quoted
 from gateway.wire.terms import Terms
@@ -30,9 +29,8 @@ class Choosing:
     Mutable state: what is known of the flow's `_routes` until there are others.
     """
 
-    def __init__(self, flow: Flow, keys: Keys, limits: Limits) -> None:
+    def __init__(self, flow: Flow, limits: Limits) -> None:
         self._flow = flow
-        self._keys = keys
         self._limits = limits
         self._routes: Mapping[str, Route] = flow.routes
         self._widths: dict[Route, Version | None] = {}  # of these
@@ -43,11 +41,10 @@ class Choosing:
         """Return who answers, and the request's JSON where it was read for that.
 
         None: ask again when the body is unpacked, because a split decides.
-        Raises: Unauthenticated, Forbidden; UnknownModel, UnknownVersion, NotReady, Malformed,
-        InvalidTensor.
+        Raises: UnknownModel, UnknownVersion, NotReady, Malformed, InvalidTensor.
         """
         if terms.pin is not None:
-            return self._pinned(terms.pin, terms, target), None
+            return self._pinned(terms.pin, target), None
         route = self._flow.routes.get(target.model)
         if target.version is not None or route is None:
             return self._flow.find(target.model, target.version), None
@@ -59,8 +56,7 @@ class Choosing:
         given: Parameters = {} if request is None else parameters.read(request, "$")
         return self._flow.choose(route, headers, given), request
 
-    def _pinned(self, pin: bytes, terms: Terms, target: InferTarget) -> Arm:
-        self._keys.check(terms.key, "operate", "header x-gateway-variant")
+    def _pinned(self, pin: bytes, target: InferTarget) -> Arm:
         if target.version is not None:
             raise Malformed(
                 "header x-gateway-variant: expected none, because the path asks for version "

@@ -21,6 +21,7 @@ from gateway.errors import Forbidden
 from gateway.wire.codings import read_coding, unpack
 from gateway.wire.failures import Refused
 from gateway.wire.inference import Inference, read_body
+from gateway.wire.keys import NO_KEYS, OPERATE, Keys
 from gateway.wire.metadata import Metadata
 from gateway.wire.paths import Routes, quoted
 from gateway.wire.replies import reply, reply_text
@@ -46,12 +47,18 @@ class Endpoints:
     """One method per route."""
 
     def __init__(
-        self, metadata: Metadata, stock: Stock, max_body_bytes: int, default_model: str | None
+        self,
+        metadata: Metadata,
+        stock: Stock,
+        max_body_bytes: int,
+        default_model: str | None,
+        keys: Keys = NO_KEYS,
     ) -> None:
         self._metadata = metadata
         self._stock = stock
         self._max_body_bytes = max_body_bytes
         self._default_model = default_model
+        self._keys = keys
 
     async def alive(self, request: Request) -> Response:
         return self._ok(request, {"status": "alive"})
@@ -118,10 +125,14 @@ class Endpoints:
         """Refuse who may not load and unload, before a body that may be large is read.
 
         A browser tells where a page came from; no page has any business here, and any page
-        that this machine happens to show could try. Other clients send no Origin.
+        that this machine happens to show could try. Other clients send no Origin. Where there
+        are keys, it takes one that may operate.
         """
         self._stock.check_control()
-        origin = joined(request.scope["headers"]).get(b"origin")
+        fields = joined(request.scope["headers"])
+        if self._keys.is_any:
+            self._keys.admit(fields, OPERATE, "to load or unload a model")
+        origin = fields.get(b"origin")
         if origin is not None:
             raise Forbidden(
                 f"header origin: expected none, because no web page may load or unload models, "

@@ -54,6 +54,16 @@ STATUS: dict[type[errors.GatewayError], int] = {
 }
 
 
+# Of these there may come many, from callers who do nothing wrong or not known to us.
+SHEDDING = frozenset((401, 403, 429, 503, 504))
+
+
+def too_slow(what: str, within_s: float) -> Refused:
+    """Return the refusal of a head or a body that takes too long."""
+    sentence = f"the request's {what} did not arrive within {within_s} s"
+    return Refused(408, sentence, code="request_timeout")
+
+
 def too_large(got_bytes: int, max_bytes: int) -> errors.TooLarge:
     """Return the refusal of a body of which `got_bytes` are declared, or have come."""
     return errors.TooLarge(

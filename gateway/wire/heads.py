@@ -32,6 +32,7 @@ from gateway.wire.grammar import (
     field_fault,
     read_request_line,
 )
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import InferTarget, is_authority, quoted
 from gateway.wire.terms import NO_TERMS, Terms, joined, read_terms, usable_request_id
 
@@ -96,10 +97,12 @@ class HeadCache:
         max_heads: int = 512,
         max_head_bytes: int = 2048,
         read_line: ReadLine = read_request_line,
+        keys: Keys = NO_KEYS,
     ) -> None:
         """Units: `max_heads` in each generation; longer heads than the bytes are not kept."""
         self._read_line = lru_cache(maxsize=128)(read_line)
         self._limits = limits
+        self._keys = keys
         self._max_heads = max_heads
         self._max_head_bytes = max_head_bytes
         self._young: dict[bytes, Head] = {}
@@ -117,7 +120,7 @@ class HeadCache:
         return self._find(raw) if head is None else head
 
     def _find(self, raw: bytes) -> Head:
-        head = self._old.get(raw) or parse(raw, self._limits, self._read_line)
+        head = self._old.get(raw) or parse(raw, self._limits, self._read_line, self._keys)
         if head.fault is None and len(raw) <= self._max_head_bytes:
             if len(self._young) >= self._max_heads:
                 self._old, self._young = self._young, {}
@@ -125,7 +128,9 @@ class HeadCache:
         return head
 
 
-def parse(raw: bytes, limits: HeadLimits, read_line: ReadLine = read_request_line) -> Head:
+def parse(
+    raw: bytes, limits: HeadLimits, read_line: ReadLine = read_request_line, keys: Keys = NO_KEYS
+) -> Head:
     """Read a whole head, its blank line included.
 
     Raises: Refused, for whatever leaves it uncertain where the next request begins.
@@ -141,7 +146,7 @@ def parse(raw: bytes, limits: HeadLimits, read_line: ReadLine = read_request_lin
     expect = fields.get(b"expect")
     expects_continue = expect is not None and _expects_continue(expect, minor)
     _check_by_llhttp(raw, line)
-    terms, fault = _terms(line, fields)
+    terms, fault = _terms(line, fields, keys)
     return Head(
         line.method,
         line.target,
@@ -162,12 +167,12 @@ def parse(raw: bytes, limits: HeadLimits, read_line: ReadLine = read_request_lin
 
 
 def _terms(
-    line: RequestLine, fields: Mapping[bytes, bytes]
+    line: RequestLine, fields: Mapping[bytes, bytes], keys: Keys
 ) -> tuple[Terms, errors.GatewayError | None]:
     """Return (terms, fault); only an inference request has terms."""
     if line.infer is not None:
         try:
-            return read_terms(fields, line.infer.dialect), None
+            return read_terms(fields, line.infer.dialect, keys), None
         except errors.GatewayError as error:
             # Kept in the Head, so it must not keep our frames.
             return NO_TERMS, error.with_traceback(None)

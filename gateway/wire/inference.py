@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused, too_large
 from gateway.wire.intake import Intake
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import Routes
 from gateway.wire.runner import Message, Receive, Send
 from gateway.wire.terms import joined, read_terms
@@ -21,10 +22,13 @@ from gateway.wire.terms import joined, read_terms
 class Inference:
     """An ASGI app that answers one inference request, unless the client leaves."""
 
-    def __init__(self, intake: Intake, routes: Routes, max_body_bytes: int) -> None:
+    def __init__(
+        self, intake: Intake, routes: Routes, max_body_bytes: int, keys: Keys = NO_KEYS
+    ) -> None:
         self._intake = intake
         self._routes = routes
         self._max_body_bytes = max_body_bytes
+        self._keys = keys
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request whose path was split into `state.segments`.
@@ -38,7 +42,7 @@ class Inference:
             if target is None:  # a name that no model can have
                 raise Refused(404, "Not Found", code="not_found")
             headers = scope["headers"]
-            terms = read_terms(joined(headers), target.dialect)
+            terms = read_terms(joined(headers), target.dialect, self._keys)
             body = await read_body(receive, self._max_body_bytes)
         except GatewayError as error:
             self._intake.refuse(exchange, error)

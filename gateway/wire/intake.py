@@ -21,7 +21,6 @@ from gateway.wire.decode import Limits, Reading, decode, decode_request
 from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Codec, Exchange, Losses, codec_of
-from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import Dialect, InferTarget
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body, Unpack, unpack_at_once
@@ -62,7 +61,6 @@ class Intake:
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
         unpack: Unpack = unpack_at_once,
-        keys: Keys = NO_KEYS,
     ) -> None:
         """`tally` counts what is refused before an arm is chosen.
 
@@ -72,7 +70,7 @@ class Intake:
         self._policy = policy
         self._losses = Losses(tally, clock)
         self._unpack = unpack
-        self._choosing = Choosing(flow, keys, policy.limits)
+        self._choosing = Choosing(flow, policy.limits)
         self._dialects = Dialects(policy.limits, policy.v1)
         self._tallies: Mapping[Arm, Tally] = {}
         self._default_rank = policy.rank(0)
@@ -111,6 +109,8 @@ class Intake:
         """Hand the request to the flow; it is answered once, perhaps before this returns."""
         try:
             arm = request = read = None
+            if terms.meter is not None:
+                terms.meter.take(now)
             if target.version is None and terms.pin is None:
                 arm = self._flow.usual.get(target.model)
                 if arm is None and terms.coding is None:
@@ -121,8 +121,7 @@ class Intake:
                     self._unpack_first(exchange, terms, target, body, now, headers)
                     return
                 arm, request = chosen
-            codec = self._codecs.get(arm) or self._codec_of(arm)
-            exchange.codec = codec
+            exchange.codec = codec = self._codecs.get(arm) or self._codec_of(arm)
             if terms.is_plain:
                 if request is None and codec.quick and len(body) < self._simd_from_bytes:
                     read = codec.quick.read(body)
@@ -136,7 +135,7 @@ class Intake:
                 rank = self._policy.rank(terms.priority) if terms.priority else self._default_rank
                 call = Call(
                     arm, (payload,), rows, codec.row_shapes, exchange.settle,
-                    now + self._budget_s(terms), rank, now,
+                    now + self._budget_s(terms), rank, now, len(body),
                 )  # fmt: skip
             exchange.call = call
             self._flow.infer(call)
@@ -154,7 +153,7 @@ class Intake:
     ) -> None:
         """Start again with what the body holds, if somebody still waits for the answer."""
         assert terms.coding is not None
-        unpacked = replace(terms, coding=None)
+        unpacked = replace(terms, coding=None, meter=None)  # it has been counted
 
         def go_on(held: Body | Exception) -> None:
             if exchange.send is None:
@@ -178,7 +177,7 @@ class Intake:
     def _fall_back(self, exchange: Exchange, call: Call) -> bool:
         """Give a call that failed to another arm, and say whether there is one."""
         again = self._flow.fall_back(call)
-        if again is None:
+        if again is None or call.deadline <= self._losses.clock():
             return False
         assert exchange.codec is not None
         exchange.codec.losses.tally.fell_back()
@@ -233,6 +232,7 @@ class Intake:
             now + budget_s,
             self._policy.rank(reading.priority or terms.priority),
             now,
+            len(body),
         )
 
     def _read(self, codec: Codec, terms: Terms, body: Body, request: Request | None) -> Reading:

@@ -1,19 +1,48 @@
-"""Keys: who on the data port may do more than ask for predictions.
+"""Keys: who may do what on the data port.
 
 Job    find the holder of a key, or refuse it.
-Life   made from the configuration; pure, and the same for every request.
-Never  keeps a key: only its SHA-256, which is compared in constant time. Asks who asks for
-       a prediction: without a wish that needs a key none is looked at.
+Life   made from the configuration; a value, the same for every request.
+Never  keeps a key: only its SHA-256, which is compared in constant time.
 
     x-api-key: KEY                    either way
     authorization: Bearer KEY
+
+    predict     ask for predictions: as soon as one key has it, each of them needs a key
+    feedback    send true labels
+    operate     both, and pin a variant, load and unload
+
+A key is looked at once for each distinct head: the answer is kept with what else was read of
+it (wire/heads.py). That gives nothing away. To be found there a request must repeat every byte
+of one that was let in, its key too; and where a dictionary keeps its entries depends on a
+secret of the process. The bytes of a head lie in memory anyway: they have just been received.
 """
 
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.wire.meters import NO_METERS, Meter, Meters
+
+PREDICT, FEEDBACK, OPERATE = "predict", "feedback", "operate"
+_HOW = "(header x-api-key, or authorization: Bearer)"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a key. `roles` are those that were given, in the order of the configuration.
+
+    `meter` is that of the name's quota; None: it has none.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    meter: Meter | None = None
+
+    def may(self, role: str) -> bool:
+        """Say whether one of the roles is this one, or holds it."""
+        return role in self.roles or OPERATE in self.roles
 
 
 def shown_key(fields: Mapping[bytes, bytes]) -> bytes | None:
@@ -26,31 +55,39 @@ def shown_key(fields: Mapping[bytes, bytes]) -> bytes | None:
 
 
 class Keys:
-    """Every key that is known belongs to one role."""
+    """Every key has one holder."""
 
-    def __init__(self, told: Sequence[str]) -> None:
-        """Shapes: `told` are `role:name:sha256`."""
-        split = [text.split(":") for text in told]
-        self._keys = tuple((bytes.fromhex(digest), role) for role, _, digest in split)
+    def __init__(self, told: Sequence[str], meters: Meters = NO_METERS) -> None:
+        """Shapes: `told` are `role:name:sha256`; a key with two roles is told twice."""
+        self.meters = meters
+        held: dict[bytes, Holder] = {}
+        for text in told:
+            role, name, digest = text.split(":")
+            known = held.get(bytes.fromhex(digest), Holder(name, (), meters.find(name)))
+            held[bytes.fromhex(digest)] = replace(known, roles=(*known.roles, role))
+        self._held = tuple(held.items())
+        self.is_any = bool(held)
+        self.guards_predictions = any(PREDICT in holder.roles for holder in held.values())
 
-    def check(self, key: bytes | None, role: str, what: str) -> None:
-        """Return if a key is of a role, for `what` needs one.
+    def admit(self, fields: Mapping[bytes, bytes], role: str, what: str) -> Holder:
+        """Return who asks, if that is somebody of a role, for `what` needs one.
 
-        Raises: Unauthenticated, where it is none that is known; Forbidden, where its role is
-        another.
+        Raises: Unauthenticated, where no key is shown, or none that is known; Forbidden,
+        where its holder has other roles.
         """
+        key = shown_key(fields)
         if key is None:
-            raise Unauthenticated(
-                f"{what}: expected a key with the role {role} (header x-api-key, or "
-                "authorization: Bearer), got none"
-            )
+            raise Unauthenticated(f"{what}: expected a key with the role {role} {_HOW}, got none")
         shown = hashlib.sha256(key).digest()
         # All are compared, so that the time taken says nothing about which came near.
-        found = [one for digest, one in self._keys if hmac.compare_digest(digest, shown)]
+        found = [who for digest, who in self._held if hmac.compare_digest(digest, shown)]
         if not found:
             raise Unauthenticated(f"{what}: expected a key with the role {role}, got no known key")
-        if role not in found:
-            raise Forbidden(f"{what}: expected a key with the role {role}, got one of {found[0]}")
+        (holder,) = found
+        if not holder.may(role):
+            got = ", ".join(holder.roles)
+            raise Forbidden(f"{what}: expected a key with the role {role}, got one of {got}")
+        return holder
 
 
 NO_KEYS = Keys(())

@@ -10,21 +10,18 @@ Reading. wire/reader.py frames; `_advance` takes whole requests from it as long 
 client may ask for more. With the pipeline full, or the client not reading its answers,
 we stop reading the socket, and TCP tells the client.
 
-A whole pipeline taken in one go, we let the loop turn before we take more: of many
-small requests in one read, all answered at once, everybody else would feel the weight.
+After a whole pipeline in one go the loop turns before we take more: everybody else would
+feel the weight. After a refusal we rest, if refusing takes too much of the loop.
 
 Order. `_pipeline` holds one Exchange per request, oldest first. An answer is written at
 once if its exchange is the first, else the exchange holds it until it is.
 
-Ending. `_is_last` says that no further request will be read; whoever writes the last
-reply closes. After a refusal the client may still be sending: what comes is thrown
-away for a bounded time, because closing at once would reset the connection and with it
-the reply (RFC 9112, section 9.6).
+Ending. `_is_last`: no further request will be read, and whoever writes the last reply
+closes. A refused client may still be sending: that is thrown away for a bounded time, as
+closing at once would reset the connection, and the reply with it (RFC 9112, section 9.6).
 
-Leaving. A client that closes its writing side is taken for one that left: TCP shows no
-difference, and work for nobody costs those who stay. What was not answered is dropped.
-
-Time. wire/patience.py holds the connection's one timer.
+Leaving. A client that closes its writing side has left, for all that TCP shows: what was
+not answered is dropped, since work for nobody costs those who stay.
 """
 
 import asyncio
@@ -32,12 +29,12 @@ from collections import deque
 from typing import cast
 
 from gateway.wire.exchange import Exchange, Send
-from gateway.wire.failures import Refused
+from gateway.wire.failures import too_slow
 from gateway.wire.heads import Head
 from gateway.wire.patience import Patience, Verdict, unsent_bytes
-from gateway.wire.port import Port, too_many_connections
+from gateway.wire.port import Port
 from gateway.wire.reader import Reader, Stage
-from gateway.wire.runner import addresses_of, run, scope_of
+from gateway.wire.runner import serve
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -54,7 +51,7 @@ class Lane(asyncio.Protocol):
         self._port = port
         self._policy = policy = port.policy
         self._intake = port.intake
-        self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes)
+        self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes, port.room)
         self._loop = loop
         self._listener: Send | None = self._hear  # bound once, not once per request
         self._transport: asyncio.Transport | None = None
@@ -79,10 +76,10 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._patience.open(self._port.spread(), self._port.drain)
-        if len(self._port.connections) >= self._policy.max_connections:
-            self._turn_away()
+        refusal = self._port.enter(self, transport)
+        if refusal is not None:
+            self._turn_away(refusal)
             return
-        self._port.connections.add(self)
         self._patience.look_ahead()
 
     def data_received(self, data: bytes) -> None:
@@ -97,8 +94,8 @@ class Lane(asyncio.Protocol):
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._port.connections.discard(self)
-        self._port.refused.discard(self)
+        self._port.leave(self)
+        self._reader.close()
         self._patience.cancel()
         pipeline, self._pipeline = self._pipeline, deque()
         self._transport = self._listener = None  # or we would hold ourselves
@@ -167,6 +164,14 @@ class Lane(asyncio.Protocol):
         if not self._is_last and reader.unfinished:
             self._wait_for_more()
 
+    def _rest(self, status: int, since: float) -> None:
+        """After a refusal, read no more for a while if refusing takes too much of the loop."""
+        pause_s = self._port.pressure.answered(status, since, self._clock())
+        if pause_s and self._transport is not None and not self._transport.is_closing():
+            self._is_resting = True
+            self._transport.pause_reading()
+            self._loop.call_later(pause_s * self._port.spread(), self._end_rest)
+
     def _end_rest(self) -> None:
         self._is_resting = False
         self._go_on()
@@ -194,20 +199,19 @@ class Lane(asyncio.Protocol):
             self._is_last = True
         exchange = Exchange(head.request_id or self._intake.new_id(), self._listener)
         self._pipeline.append(exchange)
+        now = self._clock()
         if head.fault is not None:
             exchange.is_bare = head.method == "HEAD"
             self._intake.refuse(exchange, head.fault)
         elif head.infer is not None:
-            self._intake.start(exchange, head.terms, head.infer, body, self._clock(), head.headers)
+            self._intake.start(exchange, head.terms, head.infer, body, now, head.headers)
         else:
-            task = self._loop.create_task(self._run_app(exchange, head, body))
+            answering = serve(self._port.app, self._transport, exchange, head, body)
+            task = self._loop.create_task(answering)
             self._port.tasks.add(task)
             task.add_done_callback(self._port.tasks.discard)
-
-    async def _run_app(self, exchange: Exchange, head: Head, body: bytes | bytearray) -> None:
-        client, server, scheme = addresses_of(self._transport)
-        scope = scope_of(head, exchange.request_id, scheme, client, server)
-        await run(self._port.app, scope, body, exchange)
+        if exchange.form is not None:
+            self._rest(exchange.form.status, now)
 
     # answering
 
@@ -262,14 +266,14 @@ class Lane(asyncio.Protocol):
         self._pipeline.append(exchange)
         self._intake.refuse(exchange, error)
 
-    def _turn_away(self) -> None:
+    def _turn_away(self, refusal: Exception) -> None:
         """Say that it is one connection too many; if even these are many, say nothing."""
         if len(self._port.refused) >= self._policy.max_refused:
             if self._transport is not None:
                 self._transport.abort()
             return
         self._port.refused.add(self)
-        self._refuse(too_many_connections(self._policy))
+        self._refuse(refusal)
 
     def _close(self) -> None:
         """Close in order: at once where all was read, else after listening a while."""
@@ -288,9 +292,7 @@ class Lane(asyncio.Protocol):
             return
         began = self._patience.began
         if verdict is Verdict.LATE and began is not None:
-            stage, within_s = began[0], self._patience.allowance_s(began[0])
-            late = f"the request's {stage.name.lower()} did not arrive within {within_s} s"
-            self._refuse(Refused(408, late, code="request_timeout"))
+            self._refuse(too_slow(began[0].name.lower(), self._patience.allowance_s(began[0])))
         elif verdict is Verdict.ABORT:
             self._transport.abort()
         else:

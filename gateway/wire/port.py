@@ -5,17 +5,22 @@ given to the batchers again.
 """
 
 import asyncio
+import ipaddress
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.core.pausing import Debt, Share
 from gateway.core.routing import Pairs
 from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange
+from gateway.wire.failures import SHEDDING
 from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.paths import InferTarget
+from gateway.wire.reader import Room
 from gateway.wire.runner import App
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body
@@ -28,6 +33,8 @@ class Policy:
     max_body_bytes: int = 64 << 20
     max_pipeline_depth: int = 16  # requests read and not yet answered
     max_connections: int = 10_000
+    max_connections_per_address: int | None = None
+    max_unfinished_bytes: int = 1 << 30  # of requests that have come in part, all together
     max_refused: int = 100  # connections beyond these that are told so; others are reset
     header_timeout_s: float = 10.0  # from a head's first byte to its last
     body_timeout_s: float = 30.0  # from a head's end to the body's
@@ -39,10 +46,70 @@ class Policy:
     heads: HeadLimits = field(default_factory=HeadLimits)
 
 
-def too_many_connections(policy: Policy) -> Overloaded:
+class Pressure:
+    """How much of the loop's time goes into refusals, of all connections together.
+
+    Mutable state: the debt.
+    """
+
+    def __init__(self, share: Share | None = None) -> None:
+        self._share = share or Share()
+        self._debt = Debt()
+
+    def answered(self, status: int, since: float, now: float) -> float:
+        """Count an answer that was given at once; return for how many seconds its client shall
+        not be read: 0 unless it is a refusal.
+        """
+        if status not in SHEDDING:
+            return 0.0
+        self._debt = self._debt.after(now - since, now, self._share)
+        return self._debt.pause_s(now, self._share)
+
+    def is_high(self, now: float) -> bool:
+        """Say whether it does not help enough that those who are refused are not read."""
+        return self._debt.pause_s(now, self._share) > self._share.longest_s / 2
+
+
+def _too_many(most: int, whose: str, limit: str) -> Overloaded:
     """Return the refusal of a connection for which there is no room."""
-    what = f"expected at most {policy.max_connections} connections (limits.max_connections)"
+    what = f"expected at most {most} connections{whose} (limits.{limit})"
     return Overloaded(what, shed="connections")
+
+
+def network_of(host: str) -> str:
+    """Return what one client may have of addresses: of IPv6 the half that names a network."""
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False))
+
+
+class Crowds:
+    """How many connections come from where.
+
+    Mutable state: where each comes from, and how many come from there.
+    """
+
+    def __init__(self) -> None:
+        self._from: dict[object, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, connection: object, host: str, most: int) -> bool:
+        """Count a connection, unless there are so many from there; say whether it was."""
+        network = network_of(host)
+        if self._counts[network] >= most:
+            return False
+        self._from[connection] = network
+        self._counts[network] += 1
+        return True
+
+    def leave(self, connection: object) -> None:
+        """Forget a connection, if it was counted."""
+        network = self._from.pop(connection, None)
+        if network is not None:
+            self._counts[network] -= 1
+            if not self._counts[network]:
+                del self._counts[network]
 
 
 class Drain:
@@ -149,4 +216,29 @@ class Port:
     spread: Callable[[], float]
     clock: Callable[[], float] = time.monotonic
     drain: Drain = field(default_factory=Drain)
+    pressure: Pressure = field(default_factory=Pressure)
     refused: set[Any] = field(default_factory=set)
+    crowds: Crowds = field(default_factory=Crowds)
+    room: Room = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.room = Room(self.policy.max_unfinished_bytes)
+
+    def enter(self, connection: object, transport: asyncio.BaseTransport) -> Overloaded | None:
+        """Count a connection among those that are open; else return why it may not be."""
+        policy = self.policy
+        if len(self.connections) >= policy.max_connections:
+            return _too_many(policy.max_connections, "", "max_connections")
+        most = policy.max_connections_per_address
+        if most is not None:
+            peer = transport.get_extra_info("peername")
+            if peer and not self.crowds.enter(connection, peer[0], most):
+                return _too_many(most, " from one address", "max_connections_per_address")
+        self.connections.add(connection)
+        return None
+
+    def leave(self, connection: object) -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+        self.refused.discard(connection)
+        self.crowds.leave(connection)

@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.wire.endpoints import Endpoints, container_routes, v1_routes, v2_routes
 from gateway.wire.inference import Inference, answer
 from gateway.wire.intake import Intake
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.metadata import Metadata
 from gateway.wire.paths import V2_AND_V1, Routes, path_segments
 from gateway.wire.replies import answer_error, answer_http, refusal
@@ -36,11 +37,12 @@ class Rest:
         stock: Stock,
         max_body_bytes: int,
         routes: Routes = V2_AND_V1,
+        keys: Keys = NO_KEYS,
     ) -> None:
         self._intake = intake
         self._routes = routes
-        self._inference = Inference(intake, routes, max_body_bytes)
-        at = Endpoints(metadata, stock, max_body_bytes, routes.default_model)
+        self._inference = Inference(intake, routes, max_body_bytes, keys)
+        at = Endpoints(metadata, stock, max_body_bytes, routes.default_model, keys)
         self._starlette = Starlette(
             routes=[
                 *container_routes(at, self._inference, routes),  # where they are told, they win

@@ -54,6 +54,18 @@ def scope_of(
     }
 
 
+async def serve(
+    app: App,
+    transport: asyncio.BaseTransport | None,
+    exchange: Exchange,
+    head: Head,
+    body: bytes | bytearray,
+) -> None:
+    """Answer a request that came over `transport`, as `run` does."""
+    client, server, scheme = addresses_of(transport)
+    await run(app, scope_of(head, exchange.request_id, scheme, client, server), body, exchange)
+
+
 async def run(app: App, scope: Message, body: bytes | bytearray, exchange: Exchange) -> None:
     """Answer `exchange` with the app's whole answer; an app that fails or is silent is a 500.
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from gateway import errors
 from gateway.wire.codings import Coding, read_coding
-from gateway.wire.keys import shown_key
+from gateway.wire.keys import NO_KEYS, OPERATE, PREDICT, Keys
+from gateway.wire.meters import Meter
 from gateway.wire.paths import Dialect, quoted
 
 DAY_MS = 86_400_000.0
@@ -35,7 +36,7 @@ class Terms:
     json_length: int | None = None
     coding: Coding | None = None
     pin: bytes | None = None  # the variant that an operator wants
-    key: bytes | None = field(default=None, repr=False)  # shown with it
+    meter: Meter | None = None  # of who asks
     dialect: Dialect = Dialect.V2
     media: bytes = b""
     is_plain: bool = field(init=False)
@@ -66,14 +67,29 @@ def usable_request_id(fields: Mapping[bytes, bytes]) -> bytes | None:
     return value if value is not None and _REQUEST_ID.fullmatch(value) else None
 
 
-def read_terms(fields: Mapping[bytes, bytes], dialect: Dialect = Dialect.V2) -> Terms:
-    """Return the terms of an inference request.
+def read_terms(
+    fields: Mapping[bytes, bytes], dialect: Dialect = Dialect.V2, keys: Keys = NO_KEYS
+) -> Terms:
+    """Return the terms of an inference request of somebody who may ask on them.
 
     Shapes: `fields` are as `joined` makes them.
-    Raises: Malformed, for a header that cannot be read; Refused 415, for a coding.
+    Raises: Unauthenticated, Forbidden; Malformed, for a header that cannot be read; Refused
+    415, for a coding.
     """
-    if dialect is not Dialect.V2:
-        return _foreign(fields, dialect)
+    meter = keys.admit(fields, PREDICT, "a prediction").meter if keys.guards_predictions else None
+    if b"x-gateway-variant" in fields:
+        keys.admit(fields, OPERATE, "header x-gateway-variant")
+    terms = _read(fields)
+    if meter is not None:
+        terms = replace(terms, meter=meter)
+    if dialect is Dialect.V2:
+        return terms
+    # V1 knows nothing of content types.
+    media = b"" if dialect is Dialect.V1 else fields.get(b"content-type", b"")
+    return replace(terms, dialect=dialect, media=media)
+
+
+def _read(fields: Mapping[bytes, bytes]) -> Terms:
     coding = fields.get(b"content-encoding")
     timeout_ms = fields.get(b"x-request-timeout-ms")
     priority = fields.get(b"x-request-priority")
@@ -87,14 +103,7 @@ def read_terms(fields: Mapping[bytes, bytes], dialect: Dialect = Dialect.V2) -> 
         None if json_length is None else _json_length(json_length),
         None if coding is None else read_coding(coding),
         pin,
-        None if pin is None else shown_key(fields),
     )
-
-
-def _foreign(fields: Mapping[bytes, bytes], dialect: Dialect) -> Terms:
-    """Return the terms of a request in another dialect; V1 knows nothing of content types."""
-    media = b"" if dialect is Dialect.V1 else fields.get(b"content-type", b"")
-    return replace(read_terms(fields), dialect=dialect, media=media)
 
 
 def _timeout_s(value: bytes) -> float:

@@ -21,12 +21,15 @@ from gateway.control.messages import (
     Published,
     Reply,
     Retired,
+    Shares,
     Table,
 )
+from gateway.observe.counts import read_quota
 from tests.app.supervising import Led, leading, proved, table_of
 from tests.app.test_serving import ECHO, patient, waits
 from tests.faults.traffic import traffic
 from tests.wire.harness import request
+from tests.wire.splitting import told
 from tests.zoo import LONG, write_echo, write_few
 
 pytestmark = pytest.mark.slow
@@ -83,6 +86,24 @@ def test_what_cannot_be_loaded_is_refused_with_its_reason(folder: Path, tmp_path
             answer = wire.ask(ECHO)
             assert (answer.status, answer.json["code"]) == (503, "not_ready")
             assert wire.ask(patient(1)).status == 200
+
+
+def test_a_part_of_a_quota_is_given_out_and_counted_at_its_place(
+    models: tuple[Assigned, ...],
+) -> None:
+    auth = {"keys": [told("predict", b"ticket", "shop")], "quotas": ["shop:0.001:40"]}
+    ask = ECHO.replace(b"\r\n", b"\r\nx-api-key: ticket\r\n", 1)
+    with leading() as led:
+        led.greet(auth=auth)
+        led.say(Shares({"shop": (3, 100_000), "nobody": (4, 1)}))
+        led.serve(models)
+        with led.connect() as wire:
+            assert [wire.ask(ask).status for _ in range(6)] == [200] * 4 + [429] * 2
+            assert read_quota(led.memory.row(0), 3) == (6, 2)
+            led.say(Shares({"shop": (None, 1_000_000)}))
+            led.publish(table_of(models, 2))  # so it has heard
+            assert wire.ask(ask).status == 200
+            assert read_quota(led.memory.row(0), 3) == (6, 2)
 
 
 def test_versions_are_prepared_one_after_another_and_answered_each(led: Led, folder: Path) -> None:

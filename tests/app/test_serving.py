@@ -1,13 +1,17 @@
 """Serving: a real replica accepts, releases and leaves, before real connections."""
 
+import asyncio
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import uvicorn
 
+from gateway.app.serving import Server
 from gateway.control.messages import (
     Accept,
     Assigned,
@@ -18,6 +22,7 @@ from gateway.control.messages import (
     Withdraw,
 )
 from gateway.observe.layout import CONNECTIONS, HEARTBEAT_NS
+from gateway.wire.port import Drain as WireDrain
 from tests.app.supervising import Led, leading, proved
 from tests.faults.traffic import traffic
 from tests.server import WATCHDOG_S, Wire
@@ -283,3 +288,54 @@ def test_a_certificate_that_cannot_be_read_ends_it_with_a_line(tmp_path: Path) -
         assert replica.ended() == 1
         assert "cannot serve: " in replica.said()
         assert "Traceback" not in replica.said()
+
+
+class Named(asyncio.Protocol):
+    """Says hello to whoever is accepted."""
+
+    def __init__(self, **_: object) -> None:
+        """Take what uvicorn gives to a protocol."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello")
+        transport.close()
+
+
+async def _greeted(address: tuple[str, int]) -> bool:
+    """Say whether a new connection is accepted within a moment."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        return await asyncio.wait_for(reader.read(5), 0.2) == b"hello"
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()
+
+
+def test_while_refusing_takes_too_much_time_nobody_is_accepted_and_after_it_everybody() -> None:
+    async def scene() -> list[bool]:
+        pressed = False
+        first, second = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+        settings = uvicorn.Config(_no_app, http=Named, lifespan="off", log_config=None)
+        settings.load()
+        server = Server(settings, WireDrain(), (first, second), lambda _now: pressed)
+        seen = []
+        with first, second:
+            assert await server.accept(0)
+            pressed = True
+            await server.on_tick(1)
+            assert await server.accept(1), "it will, when there is time"
+            seen += [await _greeted(slot.getsockname()) for slot in (first, second)]
+            server.release(0)
+            pressed = False
+            await server.on_tick(1)
+            seen += [await _greeted(slot.getsockname()) for slot in (first, second)]
+            server.release(1)
+        return seen
+
+    assert asyncio.run(scene()) == [False, False, False, True]
+
+
+async def _no_app(_scope: object, _receive: object, _send: object) -> None:
+    raise AssertionError("nobody asks it")

@@ -1161,3 +1161,42 @@ def test_who_was_moved_or_closed_is_busy_no_longer_than_it_has_calls(cost_s: flo
         return idle, len(busy)
 
     assert play(scene) == (0, 0)
+
+
+# a long tick
+
+
+def test_in_a_long_tick_nobody_waits_for_its_end() -> None:
+    """Much is read before the loop turns: what was read first is answered meanwhile."""
+
+    async def scene() -> tuple[Batches, Batches]:
+        model, at_s = FakeModel(), 0.0
+        async with Batcher(model.run, Policy(max_rows=8), a_record(), lambda: at_s) as batcher:
+            for number in range(9):
+                at_s = number / 500
+                batcher.offer(a_call(number, arrived=at_s))
+            early = list(model.batches)
+            await ticks(1)
+            return early, model.batches
+
+    early, batches = play(scene)
+    assert early == [[0, 1, 2, 3], [4, 5, 6]]
+    assert batches == [[0, 1, 2, 3], [4, 5, 6], [7, 8]]
+
+
+def test_in_a_long_tick_too_who_asks_again_at_once_waits_for_the_next_execution() -> None:
+    async def scene() -> Batches:
+        model = FakeModel()
+
+        def again(call: Call) -> None:
+            if len(model.batches) < 3:
+                batcher.offer(a_call(9, arrived=99.0, on_done=again))
+
+        async with batcher_for(model, Policy(max_rows=8)) as batcher:
+            batcher.offer(a_call(1, arrived=0.0, on_done=again))
+            batcher.offer(a_call(2, arrived=1.0))
+            assert model.batches == [[1, 2]]
+            await ticks(5)
+            return model.batches
+
+    assert play(scene) == [[1, 2], [9], [9]]

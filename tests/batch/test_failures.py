@@ -11,13 +11,12 @@ from gateway.batch.failures import (
     queue_full,
     too_many_shapes,
 )
-from gateway.core.batching import Policy
 from gateway.errors import BreakerOpen, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from tests.fakes import a_call
 
 
 def test_a_full_queue_is_named_with_its_model() -> None:
-    refusal = queue_full(a_call(1), Policy(max_waiting_rows=7))
+    refusal = queue_full(a_call(1), 7, 2.5)
     expected = "Exceeds maximum queue size of 7 rows for model 'twice' version 1"
     assert (type(refusal), str(refusal)) == (Overloaded, expected)
 

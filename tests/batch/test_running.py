@@ -1,20 +1,25 @@
-"""Running: what the record hears of executions, and when."""
+"""Running: what the record hears of executions, and when; what becomes of lost batches."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher
 from gateway.batch.running import Finish
 from gateway.core.batching import Policy
-from gateway.errors import ClientGone, Draining, ModelFailed, Overloaded
+from gateway.core.suspects import WorkerLost
+from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.observe.counts import Counts, read
 from gateway.observe.layout import OUTCOME_NAMES
 from gateway.observe.record import Record
 from gateway.types import Call, Outputs
+from tests.batch.lossy import KILLER, RESTART_S, SLOW, Lossy
 from tests.clock import play
-from tests.fakes import POISON, Client, FakeModel, a_record, a_row, answer_of, now
+from tests.fakes import POISON, Answer, Client, FakeModel, a_record, a_row, answer_of, now
 
 FAR = 1e9
 
@@ -210,3 +215,240 @@ def test_where_no_call_is_to_blame_all_hear_it_and_nothing_is_run_again(error: E
         return list(client.answers()), runs
 
     assert play(scene) == ([type(error)] * 9, 1)
+
+
+# suspects: batches whose process died
+
+
+def lost_and_answered(
+    rows: Sequence[float],
+    instances: int = 1,
+    within_s: float = FAR,
+    during: Callable[[Lossy], Coroutine[object, object, None]] | None = None,
+) -> tuple[list[Answer], Lossy]:
+    """Offer calls of one row each, all at once, and let them end; return what they heard."""
+
+    async def scene() -> tuple[list[Answer], Lossy]:
+        floor, client = Lossy(instances), Client()
+        async with floor.batcher() as batcher:
+            calls = [client.call(row, deadline=now() + within_s) for row in rows]
+            for call in calls:
+                batcher.offer(call)
+            if during is not None:
+                await during(floor)
+            await asyncio.sleep(1000.0)
+            assert len(client.heard) == len(calls)
+            later = client.call(5)  # it serves on, in as many instances as before
+            batcher.offer(later)
+            await asyncio.sleep(10.0)
+            assert answer_of(later) == [10.0]
+            assert floor.is_whole()
+        assert len(client.heard) == len(calls) + 1
+        return [answer_of(call) for call in calls], floor
+
+    return play(scene)
+
+
+async def kill(floor: Lossy) -> None:
+    await asyncio.sleep(0.05)
+    floor.kill()
+
+
+def twice(rows: Sequence[float]) -> list[Answer]:
+    return [[2 * row] for row in rows]
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+def test_a_batch_whose_process_was_killed_is_tried_again_as_it_is(instances: int) -> None:
+    answers, floor = lost_and_answered([1, 2, 3], instances, during=kill)
+    assert answers == twice([1, 2, 3])
+    assert floor.retries == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_of_a_batch_that_kills_its_process_only_the_guilty_call_fails(
+    instances: int, at: int
+) -> None:
+    rows = [1.0] * 8
+    rows[at] = KILLER
+    answers, floor = lost_and_answered(rows, instances)
+    expected: list[Answer] = twice(rows)
+    expected[at] = ModelFailed
+    assert answers == expected
+    assert floor.losses == [rows, [KILLER]]  # no halving: two processes, whoever is guilty
+    assert floor.retries == [[row] for row in rows]
+
+
+def test_several_batches_that_kill_are_tried_again_one_after_another() -> None:
+    """That only one runs at the refuge is asserted there."""
+    rows = [KILLER, 1, 2, 3] * 6
+    answers, _ = lost_and_answered(rows, instances=3)
+    assert answers == [ModelFailed, *twice([1, 2, 3])] * 6
+
+
+def test_others_are_served_while_one_batch_is_tried_again() -> None:
+    async def offer_more(floor: Lossy) -> None:
+        await asyncio.sleep(0.15)  # the first process has died, the next is starting
+        client = Client()
+        async with floor.batcher() as other:
+            call = client.call(3)
+            other.offer(call)
+            await asyncio.sleep(0.11)
+            assert answer_of(call) == [6.0]
+            assert not floor.retries
+
+    lost_and_answered([KILLER, 1], instances=2, during=offer_more)
+
+
+def test_with_one_instance_others_wait_and_are_answered() -> None:
+    answers, _ = lost_and_answered([KILLER, *[1.0] * 20])
+    assert answers == [ModelFailed, *twice([1.0] * 20)]
+
+
+def test_a_call_that_is_merely_slow_is_tried_last_and_for_as_long_as_it_takes() -> None:
+    answers, floor = lost_and_answered([1, SLOW, 2, 3])
+    assert answers == twice([1, SLOW, 2, 3])
+    # as it was, each alone, and the slow one again when the others were answered
+    assert floor.retries == [[1, SLOW, 2, 3], [1], [SLOW], [2], [3], [SLOW]]
+
+
+def test_a_call_that_never_ends_hurts_nobody_but_itself() -> None:
+    answers, floor = lost_and_answered([1, SLOW, 2, 3], within_s=7.0)
+    assert answers == [[2], DeadlineExceeded, [4], [6]]
+    assert floor.retries[-1] == [SLOW]
+
+
+def test_whoever_is_killed_again_and_again_is_given_up() -> None:
+    async def murder(floor: Lossy) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            floor.kill()
+            await asyncio.sleep(RESTART_S)
+
+    answers, floor = lost_and_answered([1], during=murder)
+    assert answers == [ModelFailed]
+    assert len(floor.losses) == 4
+
+
+def test_deadlines_are_obeyed_before_a_batch_is_tried_again() -> None:
+    """Nobody waits any more when the refuge stands."""
+    answers, floor = lost_and_answered([1, 2], within_s=0.3, during=kill)
+    assert answers == [DeadlineExceeded] * 2
+    assert floor.retries == []
+
+
+def test_who_leaves_is_not_tried_again() -> None:
+    async def scene() -> list[list[float]]:
+        floor, client = Lossy(), Client()
+        async with floor.batcher() as batcher:
+            calls = [client.call(row) for row in (1, 2, 3)]
+            for call in calls:
+                batcher.offer(call)
+            await asyncio.sleep(0.05)
+            floor.kill()
+            calls[1].fail(ClientGone("connection closed"))
+            await asyncio.sleep(5.0)
+            assert [answer_of(call) for call in calls] == [[2], ClientGone, [6]]
+        return floor.retries
+
+    assert play(scene) == [[1, 3]]
+
+
+def test_a_batch_that_everybody_left_is_not_tried_again_and_nothing_waits_for_it() -> None:
+    async def scene() -> list[list[float]]:
+        floor, client, busy = Lossy(), Client(), set[object]()
+        async with floor.batcher() as batcher:
+            batcher._busy = busy  # noqa: SLF001 - who shares it with others
+            call = client.call(1)
+            batcher.offer(call)
+            await asyncio.sleep(0.05)
+            floor.kill()
+            assert busy
+            call.fail(ClientGone("connection closed"))
+            await asyncio.sleep(5.0)
+            assert not busy
+        return floor.retries
+
+    assert play(scene) == []
+
+
+def test_a_batch_that_breaks_at_the_refuge_without_killing_it_is_halved_as_usual() -> None:
+    rows = [1, 2, POISON, 4]
+    answers, floor = lost_and_answered(rows, during=kill)
+    assert answers == [[2], [4], ModelFailed, [8]]
+    assert floor.retries == [rows]
+
+
+@pytest.mark.parametrize(("drain_s", "expected"), [(20.0, [[2.0], [4.0]]), (0.3, [Draining] * 2)])
+def test_a_drain_waits_for_suspects_and_not_for_ever(
+    drain_s: float, expected: list[Answer]
+) -> None:
+    async def scene() -> list[Answer]:
+        floor, client = Lossy(), Client()
+        floor.policy = replace(floor.policy, drain_s=drain_s)
+        async with floor.batcher() as batcher:
+            calls = [client.call(row) for row in (1, 2)]
+            for call in calls:
+                batcher.offer(call)
+            await asyncio.sleep(0.05)
+            floor.kill()
+        await asyncio.sleep(5.0)
+        assert floor.refuge_turns.is_idle()
+        return [answer_of(call) for call in calls]
+
+    assert play(scene) == expected
+
+
+def test_without_a_refuge_a_lost_batch_is_halved_like_any_other() -> None:
+    async def scene() -> list[Answer]:
+        client = Client()
+
+        def loses(calls: Sequence[Call], finish: Finish) -> None:
+            finish(WorkerLost("it died", "crashed"))
+
+        async with Batcher(loses, Policy(), a_record(), now) as batcher:
+            calls = [client.call(1), client.call(2)]
+            for call in calls:
+                batcher.offer(call)
+        return [answer_of(call) for call in calls]
+
+    assert play(scene) == [ModelFailed, ModelFailed]
+
+
+ROWS = st.sampled_from([1.0, 2.0, 3.0, KILLER, POISON, SLOW])
+
+
+@given(
+    st.lists(st.tuples(ROWS, st.floats(0.0, 3.0)), min_size=1, max_size=30),
+    st.integers(1, 3),
+    st.lists(st.floats(0.0, 3.0), max_size=4),
+    st.sampled_from([2.0, 20.0, 1e6]),
+)
+def test_whoever_dies_of_what_every_call_is_answered_once(
+    offers: list[tuple[float, float]], instances: int, kills: list[float], within_s: float
+) -> None:
+    async def scene() -> tuple[list[tuple[float, Answer]], Lossy]:
+        floor, client, calls = Lossy(instances), Client(), list[tuple[float, Call]]()
+        async with floor.batcher() as one, floor.batcher() as other:
+            arms, loop = (one, other), asyncio.get_running_loop()
+
+            def offer(at: int, row: float) -> None:
+                calls.append((row, client.call(row, deadline=now() + within_s)))
+                arms[at % 2].offer(calls[-1][1])
+
+            for at, (row, when) in enumerate(offers):
+                loop.call_later(when, offer, at, row)
+            for when in kills:
+                loop.call_later(when, floor.kill)
+            await asyncio.sleep(1000.0)
+        assert len(client.heard) == len(offers)
+        return [(row, answer_of(call)) for row, call in calls], floor
+
+    answers, floor = play(scene)
+    assert floor.is_whole()
+    for row, answer in answers:
+        if row in (KILLER, POISON):
+            assert answer in (ModelFailed, DeadlineExceeded)
+        elif len(kills) < 3 and within_s > 1e3:
+            assert answer == [2 * row]

@@ -330,3 +330,53 @@ def test_whatever_is_asked_no_batch_waits_for_an_executor_and_none_is_idle_for_n
     assert floor.most <= instances
     assert floor.expired == []
     assert floor.turns.is_free()
+
+
+# turns that come and go
+
+
+def test_there_are_as_many_turns_as_are_allowed_and_who_waits_is_woken() -> None:
+    turns, woken = Turns(0), list[str]()
+
+    def wake() -> None:
+        woken.append("first")
+
+    assert turns.is_idle()
+    assert not turns.may_start(wake)
+    assert not turns.is_idle()
+    turns.allow(1)
+    assert woken == ["first"]
+    assert turns.may_start(wake)
+    assert turns.is_idle()
+
+
+def test_what_runs_goes_on_when_fewer_are_allowed_and_nobody_starts_beside_it() -> None:
+    turns, finishers, told = Turns(2), list[Finish](), list[object]()
+    run = turns.counted(lambda _calls, finish: finishers.append(finish))
+    for _ in range(2):
+        run([], told.append)
+    turns.allow(1)
+    error = ModelFailed("enough")
+    finishers[0](error)
+    assert told == [error]
+    assert not turns.is_free()
+    assert not turns.is_idle()
+    finishers[1](error)
+    assert turns.is_free()
+    assert turns.is_idle()
+
+
+def test_a_batcher_waits_for_an_executor_to_come_and_its_calls_within_their_deadlines() -> None:
+    async def scene() -> list[object]:
+        floor = Floor(instances=2)
+        floor.turns.allow(0)
+        async with floor.arm() as arm:
+            calls = [floor.ask(arm, 1, deadline=now() + 5.0), floor.ask(arm, 2), floor.ask(arm, 3)]
+            await asyncio.sleep(10.0)
+            assert floor.most == 0
+            floor.turns.allow(1)
+            await ticks()
+            assert floor.running == 1
+        return [answer_of(call) for call in calls]
+
+    assert play(scene) == [DeadlineExceeded, [4.0], [6.0]]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from gateway.cli.program import app
 from tests.cli.managing import managing
 from tests.cli.test_program import run as run_program
-from tests.journeys.test_tls import CERTIFICATE, KEY
+from tests.journeys.test_tls import CERTIFICATE, KEY, SECOND
 from tests.supervise.management.offices import NO_PROOF, FakeOffice, Version
 from tests.supervise.management.test_guard import TOKENS
 from tests.wire.harness import WAIT_S
@@ -28,7 +28,7 @@ GUARDED = {"auth": {"admin_tokens": list(TOKENS)}}
 
 def command(*arguments: str, **environment: str | None) -> Result:
     """Run `gateway models` in this process."""
-    unset: dict[str, str | None] = {"GATEWAY_ADMIN_TOKEN": None}
+    unset: dict[str, str | None] = {"GATEWAY_ADMIN_TOKEN": None, "GATEWAY_ADMIN_CERT": None}
     return CliRunner().invoke(app, ["models", *arguments], env=unset | environment)
 
 
@@ -202,6 +202,22 @@ def test_a_gateway_under_tls_is_asked_when_its_certificate_is_trusted() -> None:
     with managing(FakeOffice(), admin_tls=tls) as url:
         assert done("--gateway", url, "--ca-file", str(CERTIFICATE)) == LISTED
         assert "certificate verify failed" in refused("--gateway", url)
+
+
+def test_a_gateway_that_hears_only_certificates_is_shown_one(tmp_path: Path) -> None:
+    tls = {"certfile": str(CERTIFICATE), "keyfile": str(KEY), "client_ca": str(SECOND)}
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    with managing(FakeOffice(), admin_tls=tls) as url:
+        where = ("--gateway", url, "--ca-file", str(CERTIFICATE))
+        assert done(*where, GATEWAY_ADMIN_CERT=str(SECOND)) == LISTED
+        assert "cannot be asked" in refused(*where)
+        for file, why in (
+            (empty, "holds no certificate with its key"),
+            (tmp_path / "no", "No such"),
+        ):
+            said = refused(*where, GATEWAY_ADMIN_CERT=str(file))
+            assert said.startswith(f"GATEWAY_ADMIN_CERT: {file}: {why}")
 
 
 def test_a_proxy_of_the_environment_hears_no_token() -> None:

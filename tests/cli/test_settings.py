@@ -45,6 +45,18 @@ def test_files_that_are_not_there_are_named_on_both_ports() -> None:
     ]
 
 
+def test_signers_of_clients_that_cannot_be_read_are_named() -> None:
+    Path("odd.pem").write_text("nothing of the kind")
+    tables = {
+        table: {"certfile": CERTIFICATE, "keyfile": KEY, "client_ca": Path(file)}
+        for table, file in (("tls", "gone.pem"), ("admin_tls", "odd.pem"))
+    }
+    assert faults(**tables) == [
+        ("$.tls.client_ca", "gone.pem: No such file or directory"),
+        ("$.admin_tls.client_ca", "odd.pem: NO_CERTIFICATE_OR_CRL_FOUND"),
+    ]
+
+
 @pytest.mark.parametrize(("certificate", "key"), [(CERTIFICATE, SECOND), (KEY, CERTIFICATE)])
 def test_a_certificate_and_another_key_are_one_fault(certificate: Path, key: Path) -> None:
     ((path, what),) = faults(admin_tls={"certfile": certificate, "keyfile": key})

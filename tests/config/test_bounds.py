@@ -1,5 +1,7 @@
+import pytest
+
 from gateway.config import Config
-from gateway.config.bounds import bounds_of
+from gateway.config.bounds import bounds_of, connections_of
 from gateway.core.costs import Bounds
 
 
@@ -11,3 +13,10 @@ def test_an_execution_may_take_what_the_configuration_allows() -> None:
 
 def test_an_empty_configuration_says_what_the_core_says_itself() -> None:
     assert bounds_of(Config()) == Bounds()
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "expected"), [(1 << 20, 10_000), (1024, 768), (256, 1), (10, 1)]
+)
+def test_connections_leave_descriptors_for_the_rest(descriptors: int, expected: int) -> None:
+    assert connections_of(Config(), descriptors) == expected

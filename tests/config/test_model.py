@@ -64,7 +64,9 @@ def test_every_key_reaches_the_settings() -> None:
         ("batching.pad_to = 8", "$.batching.pad_to"),
         ("batching.pad_to = [8, 0]", "$.batching.pad_to[1]"),
         ("batching.max_execution_rows = 0", "$.batching.max_execution_rows"),
-        ('execution.executor = "process"', "$.execution.executor"),
+        ('execution.executor = "elsewhere"', "$.execution.executor"),
+        ("execution.max_memory_bytes = -1", "$.execution.max_memory_bytes"),
+        ("execution.suspect_after_s = 0", "$.execution.suspect_after_s"),
         ("execution.instances = 0", "$.execution.instances"),
         ("execution.intra_op_threads = 0", "$.execution.intra_op_threads"),
         ("execution.inter_op_threads = true", "$.execution.inter_op_threads"),
@@ -108,6 +110,19 @@ def test_keys_that_contradict_each_other_are_told_how(text: str, what: str) -> N
 def test_an_inline_executor_has_one_instance() -> None:
     expected = {"$.execution": "an inline executor has 1 instance, got 2"}
     assert faults('execution = { executor = "inline", instances = 2 }') == expected
+
+
+def test_a_version_in_processes_has_their_limits() -> None:
+    text = 'execution = { executor = "process", max_memory_bytes = 9, suspect_after_s = 2 }'
+    expected = ExecutionSettings("process", max_memory_bytes=9, suspect_after_s=2.0)
+    assert parse_model(tomllib.loads(text)).execution == expected
+
+
+@pytest.mark.parametrize("key", ["max_memory_bytes", "suspect_after_s"])
+@pytest.mark.parametrize("executor", ["auto", "inline", "thread"])
+def test_limits_of_processes_need_processes(key: str, executor: str) -> None:
+    expected = {"$.execution": f"{key} is for executor = 'process', got '{executor}'"}
+    assert faults(f'execution = {{ executor = "{executor}", {key} = 1 }}') == expected
 
 
 def test_padding_reaches_to_the_largest_execution() -> None:

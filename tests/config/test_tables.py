@@ -201,10 +201,15 @@ def test_a_configuration_does_not_change() -> None:
         ("auth.keys", "key"),
         ("auth.keys", [""]),
         ("auth.keys", ["operate:me:abc"]),
-        ("auth.keys", [f"predict:me:{'f' * 64}"]),
+        ("auth.keys", [f"view:me:{'f' * 64}"]),
+        ("auth.keys", [f"predict+feedback:me:{'f' * 64}"]),
         ("auth.keys", [f"operate:a b:{'f' * 64}"]),
         ("auth.keys", [f"operate:a:{'f' * 64}", f"operate:b:{'f' * 64}"]),
+        ("auth.keys", [f"operate:a:{'f' * 64}", f"predict:b:{'F' * 64}"]),
+        ("auth.keys", [f"operate:a:{'f' * 64}", f"operate:a:{'F' * 64}"]),
         ("auth.keys", [1]),
+        ("auth.quotas", "me:1:1"),
+        ("auth.quotas", [f"x{number}:1:1" for number in range(1001)]),
         ("payload_log.sample_ratio", 1.01),
         ("models", "a\udcff"),
         ("state.dir", b"x"),
@@ -228,6 +233,8 @@ def test_a_configuration_does_not_change() -> None:
         ("tls.certfile", "cert.pem"),
         ("tls.keyfile", "key.pem"),
         ("tls.keyfile_password", "secret"),
+        ("tls.min_version", "1.1"),
+        ("tls.min_version", 1.3),
         ("unknown", 1),
         ("limits.unknown", 1),
     ],
@@ -262,6 +269,7 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused(path: str, value: o
         ("redis.url", "redis://:pa55%2Fword@[::1]:6379/0"),
         ("redis.url", "redis://host"),
         ("auth.keys", [f"operate:a.b-c_9:{DIGEST}", f"operate:me:{'f' * 64}"]),
+        ("auth.keys", [f"predict:me:{DIGEST}", f"feedback:me:{DIGEST}", f"predict:me:{'f' * 64}"]),
         ("auth.admin_tokens", [f"viewer:a.b-c_9:{DIGEST}", f"operator:me:{'f' * 64}"]),
         ("repository", {"control": "explicit", "startup": ["digits"]}),
         ("heartbeat_timeout_s", 0.5),
@@ -284,6 +292,7 @@ def test_a_default_priority_beyond_the_levels_is_said_with_both() -> None:
         ({"certfile": "c"}, "certfile is set, and keyfile is missing"),
         ({"keyfile": "k"}, "keyfile is set, and certfile is missing"),
         ({"keyfile_password": "p"}, "keyfile_password is set, and keyfile is missing"),
+        ({"client_ca": "a"}, "client_ca is set, and certfile is missing"),
     ],
 )
 def test_half_of_tls_is_refused_by_what_is_missing(table: dict[str, str], expected: str) -> None:
@@ -316,6 +325,52 @@ def test_a_secret_is_not_shown_in_a_fault(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {name: '["hush",3]'}, {})
     assert "hush" not in str(caught.value)
+
+
+KEYS = [f"predict:me:{DIGEST}", f"operate:ops:{'f' * 64}", f"feedback:who:{'e' * 64}"]
+
+
+@pytest.mark.parametrize("quota", ["me:1:1", "ops:0.000001:999999999", "me:999999999.5:20"])
+def test_a_quota_is_for_who_may_ask(quota: str) -> None:
+    assert parse({"auth": {"keys": KEYS, "quotas": [quota]}}).auth.quotas == (quota,)
+
+
+@pytest.mark.parametrize(
+    "quota",
+    [
+        *("me", "me:1", "me:0:1", "me:0.0:1", "me:1:0", "me:-1:1", "me:1:1.5", "me:1e3:1"),
+        *(":1:1", "m e:1:1", "me:1:1:1", "me:inf:1", "me:1:1\n", "me:.5:1", "me:5.:1", ""),
+    ],
+)
+def test_what_is_no_quota_is_named_by_its_place(quota: str) -> None:
+    found = faults({"auth": {"keys": KEYS, "quotas": ["me:1:1", quota]}})
+    assert found["$.auth.quotas[1]"].startswith("must be name:rate_per_s:burst, ")
+
+
+@pytest.mark.parametrize(
+    ("keys", "quotas", "path", "what"),
+    [
+        (KEYS, ["me:1:1", "me:2:1"], "$.auth.quotas", "two quotas are for the same name"),
+        (
+            KEYS,
+            ["me:1:1", "who:1:1", "it:1:1"],
+            "$.auth",
+            "quotas are for who, it: no key for predict or operate is so called",
+        ),
+        (
+            KEYS[1:],
+            ["ops:1:1"],
+            "$.auth",
+            "quotas are set, and without a key for predict all may ask unnamed",
+        ),
+    ],
+)
+def test_quotas_that_would_bound_nobody_are_refused(
+    keys: list[str], quotas: list[str], path: str, what: str
+) -> None:
+    found = faults({"auth": {"keys": keys, "quotas": quotas}})
+    assert found.keys() == {path}
+    assert found[path].startswith(what)
 
 
 def test_the_hash_of_a_token_is_not_shown() -> None:

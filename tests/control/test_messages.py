@@ -34,6 +34,7 @@ from gateway.control.messages import (
     Reply,
     Retire,
     Retired,
+    Shares,
     Started,
     Table,
     ToReplica,
@@ -77,6 +78,8 @@ def anything(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is Literal:
         return st.sampled_from(parts)
     if get_origin(kind) is tuple:
+        if ... not in parts:
+            return st.tuples(*map(anything, parts))
         return st.lists(anything(parts[0]), max_size=2).map(tuple)
     if get_origin(kind) is Mapping:
         return st.dictionaries(anything(parts[0]), anything(parts[1]), max_size=2)
@@ -120,6 +123,7 @@ def test_whatever_a_replica_says_is_what_is_read(message: ToSupervisor) -> None:
         Retire(1.5),
         Drain(0),
         Reply(1, "{}"),
+        Shares({"shop": (0, 250_000), "lab": (None, 1)}),
         Reply(1, "there is none", "unknown_model"),
     ],
 )

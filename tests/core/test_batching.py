@@ -1,23 +1,16 @@
 """When a batch leaves, and which calls leave in it."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.batching import MAX_SHAPE_CLASSES, Backlog, Flush, Hold, Policy, Queue, Wait, plan
+from gateway.core.batching import MAX_SHAPE_CLASSES, Backlog, Flush, Hold, Policy, Wait, plan
+from gateway.core.queues import Queue, Stack
 from gateway.errors import ClientGone
 from gateway.types import Call
 from tests.fakes import a_call, rows_of
-
-
-def filled(*calls: Call) -> Queue:
-    queue = Queue()
-    for call in calls:
-        queue.push(call)
-    return queue
 
 
 def left(call: Call) -> Call:
@@ -26,9 +19,9 @@ def left(call: Call) -> Call:
     return call
 
 
-def cut(queue: Queue, max_rows: int, now: float = 0.0) -> list[list[float]]:
+def cut(queue: Queue | Stack, max_rows: int, now: float = 0.0) -> list[list[float]]:
     """Return the rows of each call that leaves."""
-    return [rows_of(call) for call in queue.cut(max_rows, now)[0]]
+    return [rows_of(call) for call in queue.cut(max_rows, now).live]
 
 
 @pytest.mark.parametrize(
@@ -77,171 +70,6 @@ def test_without_a_wait_asked_for_no_free_executor_is_kept_waiting(
         assert step == Flush(policy.max_rows)
 
 
-def test_what_fits_leaves_at_once_in_the_order_of_arrival() -> None:
-    queue = filled(a_call(1), a_call(2, priority=-1), a_call(3, deadline=5))
-    assert cut(queue, 3) == [[1], [2], [3]]
-    assert queue.rows == 0
-    assert cut(queue, 3) == []
-
-
-def test_rows_are_counted_not_calls() -> None:
-    queue = filled(a_call(1, 2, 3), a_call(4, 5), a_call(6))
-    assert cut(queue, 5) == [[1, 2, 3], [4, 5]]
-    assert queue.rows == 1
-
-
-def test_a_backlog_leaves_by_priority_then_deadline_then_arrival() -> None:
-    queue = filled(
-        a_call(1, priority=1, deadline=5),
-        a_call(2, deadline=9),
-        a_call(3),
-        a_call(4),
-        a_call(5, deadline=7),
-        a_call(6, priority=-1),
-    )
-    assert [cut(queue, 2) for _ in range(3)] == [[[6], [5]], [[2], [3]], [[4], [1]]]
-
-
-def test_a_late_arrival_may_overtake_a_backlog() -> None:
-    queue = filled(a_call(1), a_call(2), a_call(3))
-    assert cut(queue, 1) == [[1]]
-    queue.push(a_call(4, priority=-1))
-    assert cut(queue, 2) == [[4], [2]]
-
-
-def test_a_call_that_does_not_fit_is_not_overtaken_by_a_smaller_one() -> None:
-    queue = filled(a_call(1, 2), a_call(3, 4, 5), a_call(6))
-    assert cut(queue, 4) == [[1, 2]]
-    assert cut(queue, 4) == [[3, 4, 5], [6]]
-
-
-def test_a_call_larger_than_the_maximum_leaves_alone() -> None:
-    """It was let in under another maximum: leaving it in the queue would block all the rest."""
-    queue = filled(a_call(1, 2, 3), a_call(4))
-    assert cut(queue, 2) == [[1, 2, 3]]
-    assert cut(queue, 2) == [[4]]
-
-
-@pytest.mark.parametrize("max_rows", [1, 64])
-def test_an_expired_call_is_given_back_apart_and_takes_no_room(max_rows: int) -> None:
-    late, live = a_call(1, deadline=2), a_call(2, deadline=3)
-    queue = filled(late, live)
-    assert queue.cut(max_rows, now=2.0) == ([live], [late])
-    assert queue.rows == 0
-
-
-@pytest.mark.parametrize("max_rows", [1, 64])
-def test_a_call_whose_client_left_is_dropped_without_a_word(max_rows: int) -> None:
-    live = a_call(3)
-    queue = filled(left(a_call(1, deadline=2)), left(a_call(2, 2, 2, priority=-1)), live)
-    assert queue.cut(max_rows, now=2.0) == ([live], [])
-    assert queue.rows == 0
-
-
-def test_a_sweep_removes_the_expired_and_the_gone_and_keeps_the_order_of_the_rest() -> None:
-    late = a_call(1, deadline=2)
-    queue = filled(
-        a_call(5, priority=1), late, left(a_call(2, 2, deadline=1)), a_call(3), a_call(4)
-    )
-    assert queue.sweep(now=2.0) == [late]
-    assert queue.rows == 3
-    assert [cut(queue, 1) for _ in range(3)] == [[[3]], [[4]], [[5]]]
-
-
-def test_after_a_sweep_the_most_urgent_still_leaves_first() -> None:
-    queue = filled(a_call(1, deadline=1), a_call(2, deadline=9), a_call(3, deadline=5))
-    queue.sweep(now=1.0)
-    assert [cut(queue, 1, now=1.0) for _ in range(2)] == [[[3]], [[2]]]
-
-
-def test_the_earliest_deadline_is_found_among_fresh_and_backlog() -> None:
-    queue = filled(a_call(1, deadline=5), a_call(2, deadline=3))
-    assert queue.earliest() == 3
-    cut(queue, 1)
-    assert queue.earliest() == 5
-    queue.push(a_call(3, deadline=4))
-    assert queue.earliest() == 4
-    assert Queue().earliest() == math.inf
-
-
-def test_urgency_is_that_of_the_call_that_leaves_first() -> None:
-    queue = filled(a_call(1, deadline=5), a_call(2, priority=-1, deadline=9), a_call(3, deadline=1))
-    assert queue.urgency() == (-1, 9)
-    assert Queue().urgency() == (0, math.inf)
-
-
-def test_the_oldest_is_the_first_since_the_queue_was_empty() -> None:
-    queue = filled(a_call(1, arrived=1.0), a_call(2, arrived=2.0))
-    assert queue.oldest == 1.0
-    cut(queue, 2)
-    queue.push(a_call(3, arrived=3.0))
-    assert queue.oldest == 3.0
-
-
-def test_emptying_takes_fresh_and_backlog_alike() -> None:
-    queue = filled(a_call(1), a_call(2), a_call(3))
-    cut(queue, 1)
-    queue.push(a_call(4))
-    assert sorted(rows_of(call) for call in queue.empty()) == [[2], [3], [4]]
-    assert (queue.rows, queue.empty()) == (0, [])
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    max_rows: int
-    later_s: int
-
-
-CALLS = st.builds(
-    lambda rows, priority, deadline, is_gone: (
-        left(a_call(*rows, priority=priority, deadline=deadline))
-        if is_gone
-        else a_call(*rows, priority=priority, deadline=deadline)
-    ),
-    st.lists(st.just(1.0), min_size=1, max_size=4),
-    st.integers(-1, 1),
-    st.sampled_from([1, 2, 4, 8, math.inf]),
-    st.booleans(),
-)
-CUTS = st.builds(Cut, st.integers(4, 9), st.integers(0, 2))
-
-
-@given(st.lists(st.one_of(CALLS, CALLS, CUTS, st.just("sweep")), max_size=30))
-def test_each_cut_is_the_head_of_a_sorted_line(steps: list[Call | Cut | str]) -> None:
-    """A law, against a line that is sorted anew each time."""
-    queue = Queue()
-    line: list[tuple[int, float, int, Call]] = []
-    now = 0
-    for number, step in enumerate(steps):
-        if isinstance(step, Call):
-            queue.push(step)
-            line.append((step.priority, step.deadline, number, step))
-            continue
-        if isinstance(step, str):
-            swept = queue.sweep(now)
-            assert {entry[3] for entry in line if entry[1] <= now and not entry[3].done} == {*swept}
-            line = [entry for entry in line if entry[1] > now and not entry[3].done]
-            assert queue.rows == sum(entry[3].rows for entry in line)
-            continue
-        now += step.later_s
-        calls, expired = queue.cut(step.max_rows, now)
-        waiting = [entry for entry in sorted(line) if entry[1] > now and not entry[3].done]
-        expected: list[Call] = []
-        for entry in waiting:
-            if sum(call.rows for call in expected) + entry[3].rows > step.max_rows:
-                break
-            expected.append(entry[3])
-        if len(expected) < len(waiting):
-            assert calls == expected
-        assert set(calls) == set(expected)
-        assert all(call.deadline <= now and not call.done for call in expired)
-        gone = {*calls, *expired}
-        line = [entry for entry in line if entry[3] not in gone]
-        assert queue.rows <= sum(entry[3].rows for entry in line)
-    waits = {entry[3] for entry in line if not entry[3].done}
-    assert waits <= set(queue.empty())
-
-
 def held(*calls: Call) -> Backlog:
     backlog = Backlog()
     for call in calls:
@@ -252,7 +80,7 @@ def held(*calls: Call) -> Backlog:
 def chosen(backlog: Backlog, now: float, policy: Policy) -> list[list[float]] | Wait | Hold:
     """Return the rows of what leaves next, or why nothing does."""
     step = backlog.next(now, 0, policy)
-    return cut(step, policy.max_rows, now) if isinstance(step, Queue) else step
+    return step if isinstance(step, Wait | Hold) else cut(step, policy.max_rows, now)
 
 
 def test_each_shape_class_has_its_own_queue() -> None:

@@ -47,3 +47,25 @@ def mend(onnx_file: Path) -> None:
     model = onnx.load(onnx_file)
     model.doc_string += "mended"
     onnx.save(model, onnx_file)
+
+
+def write_hungry(root: Path, settings: str = "", name: str = "hungry") -> Path:
+    """y = x, INT64 [rows], by way of as many numbers of four bytes as the largest row says."""
+    axes = TensorProto.INT64, ["rows"]
+    constants = [
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
+    ]
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=1),
+        helper.make_node("Max", ["most", "one"], ["count"]),
+        helper.make_node("ConstantOfShape", ["count"], ["much"]),
+        helper.make_node("ReduceMax", ["much"], ["nothing"], keepdims=1),
+        helper.make_node("Cast", ["nothing"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["whole", "zero"], ["none"]),
+        helper.make_node("Add", ["x", "none"], ["y"]),
+    ]
+    folder = root / name / "1"
+    models_onnx.save(folder / "model.onnx", nodes, [("x", *axes)], [("y", *axes)], constants)
+    (folder / "model.toml").write_text(f"[batching]\nmax_batch_size = 16\n{settings}")
+    return root

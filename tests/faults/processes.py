@@ -99,3 +99,41 @@ def kill_replica(server: Server, slot: int) -> int:
     os.kill(victim, signal.SIGKILL)
     server.wait_for_replicas(len(replicas), without={victim})
     return int(victim)
+
+
+def workers(server: Server, model: str) -> set[int]:
+    """The processes in which a model runs, those that are starting included; no zombies."""
+    replicas = {one["pid"] for one in server.replicas()}
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            told = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if f"--model={model}".encode() in told and parent in replicas:
+                found.add(int(process.name))
+    return found
+
+
+def wait_for_workers(server: Server, model: str, count: int, without: int = 0) -> set[int]:
+    """Wait until a model has so many processes, none of them `without`; return them."""
+    found: set[int] = set()
+
+    def are_there() -> bool:
+        found.clear()
+        found.update(workers(server, model))
+        return len(found) == count and without not in found
+
+    wait_until(are_there, lambda: found)
+    return found
+
+
+def zombies_of(server: Server) -> set[int]:
+    """The children of the replicas that ended, and that nobody has reaped."""
+    replicas = {one["pid"] for one in server.replicas()}
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it is gone
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state == "Z" and int(parent) in replicas:
+                found.add(int(process.name))
+    return found

@@ -24,7 +24,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "pydantic": ("gateway.config", "gateway.control", "gateway.supervise.management"),
     "pydantic_core": ("gateway.config",),
-    "redis": ("gateway.supervise.documents.redisstore",),
+    "redis": ("gateway.supervise.documents.redisdoor",),
     "rich": ("gateway.cli",),
     "simdjson": ("gateway.wire",),
     "starlette": ("gateway.wire", "gateway.supervise.management"),

@@ -95,7 +95,9 @@ def test_nobody_sleeps_by_the_wall_clock() -> None:
 CLOCKS = {
     "gateway/execute/remote.py": "a retry pauses, within its budget and its deadline",
     "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
+    "gateway/supervise/allotting.py": "parts of quotas follow the load, once a second",
     "gateway/supervise/documents/redisstore.py": "Redis is asked again, ever less often",
+    "gateway/supervise/hosts.py": "hosts tell each other once a second what they are asked for",
     "gateway/supervise/heartbeats.py": "whoever is silent cannot say so",
     "gateway/supervise/fleet.py": "a slot waits before its next start",
     "gateway/supervise/loads.py": "what a replica could not load is tried again, ever less often",

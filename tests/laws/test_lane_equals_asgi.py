@@ -9,7 +9,7 @@ import asyncio
 import gzip
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,12 +26,16 @@ from gateway.flow import Flow
 from gateway.types import Call, Signature, TensorSpec, Version
 from gateway.wire.dialects.media import SAGEMAKER, VERTEX
 from gateway.wire.heads import HeadCache
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.paths import Routes
 from gateway.wire.port import Port
+from gateway.wire.stock import Stock
 from tests.laws import test_layouts_read_as_decode as binary
 from tests.laws import test_quick_reads_as_decode as plain
 from tests.wire.asgi import ask
+from tests.wire.clerk import Clerk
 from tests.wire.harness import Answer, Echo, answers, echo, listening, port_of
+from tests.wire.splitting import GLASS, GUARDED, LEVER, TICKET
 
 ROUTES = Routes("FP32", predict=("predict",), health=("health",))
 MODELS = Path(__file__).parents[2] / "models"
@@ -105,8 +109,9 @@ def kinds() -> list[Version]:
 
 
 @asynccontextmanager
-async def both(flow: Flow) -> AsyncIterator[Both]:
-    port = port_of(flow, routes=ROUTES)
+async def both(flow: Flow, keys: Keys = NO_KEYS) -> AsyncIterator[Both]:
+    stock = Stock(Clerk(), flow, True, 100) if keys.is_any else None
+    port = port_of(flow, routes=ROUTES, keys=keys, stock=stock)
     async with listening(port) as address:
         asking = Both(port, address)
         yield asking
@@ -127,9 +132,9 @@ async def demo() -> AsyncIterator[Both]:
 class Stand:
     """Both ways in, before every kind of flow, and the loop on which they stand."""
 
-    def __init__(self, runner: asyncio.Runner, ways: tuple[Both, ...]) -> None:
+    def __init__(self, runner: asyncio.Runner, ways: Sequence[Both]) -> None:
         self._runner = runner
-        self._at_once, self._later, self._demo = ways
+        self._at_once, self._later, self._demo, self._guarded = ways
 
     def answer(self, asked: Asked) -> Answer:
         """Prove that all ways in answer alike; return the answer."""
@@ -139,7 +144,14 @@ class Stand:
 
     def answer_of_demo(self, asked: Asked) -> Answer:
         """The same, by real models."""
-        by_lane, by_app = self._ask(self._demo, asked)
+        return self._alike(self._demo, asked)
+
+    def answer_with_keys(self, asked: Asked) -> Answer:
+        """The same, where predictions, loads and unloads take a key."""
+        return self._alike(self._guarded, asked)
+
+    def _alike(self, way: Both, asked: Asked) -> Answer:
+        by_lane, by_app = self._ask(way, asked)
         assert by_lane == by_app
         return by_lane
 
@@ -152,9 +164,10 @@ class Stand:
 @pytest.fixture(scope="module")
 def stand() -> Iterator[Stand]:
     with asyncio.Runner() as runner:
-        scenes = (both(Echo(*kinds())), both(Later(*kinds())), demo())
+        guarded = both(Echo(*kinds()), GUARDED)
+        scenes = (both(Echo(*kinds())), both(Later(*kinds())), demo(), guarded)
         ways = [runner.run(scene.__aenter__()) for scene in scenes]
-        yield Stand(runner, (ways[0], ways[1], ways[2]))
+        yield Stand(runner, ways)
         for scene in scenes:
             runner.run(scene.__aexit__(None, None, None))
 
@@ -320,6 +333,58 @@ def test_raw_and_classified_requests_are_answered_alike(stand: Stand) -> None:
         wanted = {"name": "y", "parameters": {"classification": classes}}
         body = orjson.dumps({"inputs": [tensor(kind, [1, 0])], "outputs": [wanted]})
         stand.answer(Asked("POST", f"/v2/models/{kind}/infer".encode(), (), body))
+
+
+# who has which key
+
+CONTROL = (b"/v2/repository/models/m/load", b"/v2/repository/models/m/unload")
+SHOWN: dict[bytes | None, tuple[int, int]] = {  # what a prediction and a load are answered with
+    None: (401, 401),
+    b"nonsense": (401, 401),
+    GLASS: (403, 403),
+    TICKET: (200, 403),
+    LEVER: (200, 200),
+}
+
+
+@pytest.mark.parametrize("key", SHOWN)
+@pytest.mark.parametrize("bearer", [False, True])
+def test_every_path_with_every_key(stand: Stand, key: bytes | None, bearer: bool) -> None:
+    pair = (b"Authorization", b"Bearer %b" % key) if bearer and key else (b"X-Api-Key", key or b"")
+    fields = () if key is None else (pair,)
+    for target in (*PATHS, *INFER_PATHS):
+        for method in ("GET", "POST", "OPTIONS"):
+            stand.answer_with_keys(
+                Asked(method, target, fields, SAMPLE if method == "POST" else b"")
+            )
+    predicts, loads = SHOWN[key]
+    for target in (INFER, *FOREIGN_PATHS):
+        body = SAMPLE if target == INFER else FOREIGN[0]
+        assert stand.answer_with_keys(Asked("POST", target, fields, body)).status == predicts
+    for target in CONTROL:
+        assert stand.answer_with_keys(Asked("POST", target, fields, b"{}")).status == loads
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_stranger_hears_of_the_key_before_all_else(
+    stand: Stand, header: tuple[bytes, bytes]
+) -> None:
+    answer = stand.answer_with_keys(Asked("POST", INFER, (header,), b"{"))
+    assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="gateway"'
+    assert "x-gateway-version" not in answer.headers
+
+
+OPEN = [
+    b"/", b"/livez", b"/readyz", b"/health", b"/ready", b"/v2", b"/v2/models", b"/v2/health/live",
+    b"/v2/health/ready", b"/v2/models/m", b"/v2/models/m/ready", b"/v2/models/m/config",
+    b"/v2/models/stats", b"/v1/models", b"/v1/models/m", b"/version",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", OPEN)
+def test_probes_and_metadata_need_no_key(stand: Stand, target: bytes) -> None:
+    assert stand.answer_with_keys(Asked("GET", target)).status == 200
 
 
 # by real models

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import ClientGone, Shed
 from gateway.observe import layout
-from gateway.observe.counts import Counts, read, read_refusals
+from gateway.observe.counts import Counts, read, read_quota, read_refusals
 from gateway.observe.layout import (
     BUCKETS_S,
     FAILED_OUTCOMES,
@@ -347,3 +347,13 @@ def test_what_a_shadow_said_survives_the_executions_that_follow() -> None:
     assert (counts.shadowed[0], counts.disagreements[0], counts.fallbacks) == (1, 2, 1)
     assert counts.retries == 1
     assert outcome(counts, "success") == 1
+
+
+def test_quotas_are_counted_by_their_places_and_nothing_else_is_touched() -> None:
+    written = Written()
+    for place in (0, 3, 3, layout.MOST_QUOTAS - 1):
+        written.record.asked(place)
+    written.record.over(3)
+    places = (0, 1, 3, layout.MOST_QUOTAS - 1)
+    assert [read_quota(written.row, place) for place in places] == [(1, 0), (0, 0), (2, 1), (1, 0)]
+    assert written.counts == Counts()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.core.stacking import bucket
 from gateway.execute.session import LoadFailed
-from gateway.repository.load import load, sizes, warm
+from gateway.repository.load import load, sizes, version_of, warm
 from gateway.repository.proof import Proof
 from gateway.repository.prove import prove
 from gateway.repository.settings import BatchingSettings, ExecutionSettings, ModelSettings
@@ -54,6 +54,14 @@ def test_what_is_loaded_is_what_was_proved(tmp_path: Path) -> None:
     assert version.signature == loaded.session.signature
     assert (loaded.settings, loaded.cost) == (BATCHES, proved.cost)
     assert loaded.placement == proved.placement
+
+
+def test_who_only_answers_for_a_version_opens_nothing(tmp_path: Path) -> None:
+    proved = proof(twice(tmp_path))
+    loaded = load(proved)
+    proved.found.onnx.unlink()
+    for name in ("model", "version", "signature", "digest", "platform", "labels"):
+        assert getattr(version_of(proved), name) == getattr(loaded.version, name)
 
 
 def test_what_is_loaded_can_be_run(tmp_path: Path) -> None:

@@ -380,6 +380,14 @@ def test_no_accept_header_breaks_the_exposition(accept: str) -> None:
     assert prefers_openmetrics(accept) in (False, True)
 
 
+def test_requests_under_a_quota_are_told_by_the_name_of_the_keys_holder() -> None:
+    snapshot = replace(EMPTY, quotas={"shop": (10, 4), "lab": (0, 0)})
+    name = "gateway_quota_requests_total"
+    assert value(snapshot, name, holder="shop", result="passed") == 6
+    assert value(snapshot, name, holder="shop", result="refused") == 4
+    assert value(snapshot, name, holder="lab", result="passed") == 0
+
+
 # How it is made
 
 

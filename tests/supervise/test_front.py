@@ -13,7 +13,7 @@ from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
 from gateway.observe import layout
 from gateway.observe.counts import Counts
 from gateway.observe.memory import Memory
-from gateway.supervise.disagreements import Disagreements
+from gateway.supervise.accounts import Accounts
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.front import Front
 from gateway.supervise.inventory import Inventory
@@ -131,13 +131,14 @@ class Office:
             for version, digest in entry.served.items()
         }
         self.inventory = FakeInventory(models)
-        self.traffic, self.disagreements = FakeTraffic(), Disagreements()
+        self.traffic, accounts = FakeTraffic(), Accounts(self.ledger, str)
+        self.disagreements = accounts.disagreements
         self.front = Front(
             cast("Inventory", self.inventory),
             cast("Fleet", FakeFleet()),
             self.ledger,
             cast("Traffic", self.traffic),
-            self.disagreements,
+            accounts,
             lambda: None,
         )
 

@@ -3,6 +3,7 @@ a server on a free port, and a client that sends exactly what it is told.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -88,12 +89,13 @@ def port_of(
     keys: Keys = NO_KEYS,
 ) -> Port:
     """A data port before a flow, with the app behind it that the program has."""
-    intake = Intake(flow, asking, Tallied(), keys=keys)
+    intake = Intake(flow, asking, Tallied(), clock or time.monotonic)
     drain = Drain()
     metadata = Metadata(flow, "gateway", on_disk, is_leaving=drain.is_leaving)
     stock = stock or Stock(Clerk(), flow, False, 100)
-    rest = Rest(intake, metadata, stock, policy.max_body_bytes, routes)
-    heads = HeadCache(policy.heads, read_line=partial(read_request_line, routes=routes))
+    rest = Rest(intake, metadata, stock, policy.max_body_bytes, routes, keys)
+    read_line = partial(read_request_line, routes=routes)
+    heads = HeadCache(policy.heads, read_line=read_line, keys=keys)
     port = Port(intake, rest, policy, heads, set(), set(), lambda: 1.0, drain=drain)
     if clock is not None:
         port.clock = clock
@@ -194,8 +196,10 @@ class Wire(asyncio.Transport):
     """Remembers what is written. Where `holds` is set it closes only when aborted, as one
     does that has something left to write and a client that does not read."""
 
-    def __init__(self, holds: bool = False, can_half_close: bool = True) -> None:
-        super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 80)})
+    def __init__(
+        self, holds: bool = False, can_half_close: bool = True, peer: str = "127.0.0.1"
+    ) -> None:
+        super().__init__({"peername": (peer, 5), "sockname": ("127.0.0.1", 80)})
         self.written = bytearray()
         self.writes = 0
         self.reads = True

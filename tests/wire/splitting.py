@@ -20,11 +20,17 @@ FIRST, SECOND = DOUBLE, replace(DOUBLE, version="2")
 HALVES = (Variant("stable", "1", 5000), Variant("canary", "2", 5000))
 SPLIT = Document("m", 7, HALVES, fallback="stable")
 TO_STABLE, TO_CANARY = 0, (1 << 32) - 1  # what chance says for one and for the other
-LEVER = b"lever"
-KEYS = Keys(
-    [f"{role}:me:{hashlib.sha256(key).hexdigest()}" for role, key in
-     (("operate", LEVER), ("view", b"glass"))]
-)  # fmt: skip
+LEVER, GLASS, TICKET = b"lever", b"glass", b"ticket"
+
+
+def told(role: str, key: bytes, name: str = "me") -> str:
+    """A key as the configuration has it."""
+    return f"{role}:{name}:{hashlib.sha256(key).hexdigest()}"
+
+
+_TOLD = (told("operate", LEVER), told("feedback", GLASS))
+KEYS = Keys(_TOLD)  # who shows none may ask for predictions
+GUARDED = Keys((*_TOLD, told("predict", TICKET)))  # nobody may
 
 
 class Fork:

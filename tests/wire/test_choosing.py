@@ -38,7 +38,6 @@ from tests.wire.harness import (
 from tests.wire.splitting import (
     FIRST,
     KEYS,
-    LEVER,
     SECOND,
     SPLIT,
     TO_CANARY,
@@ -69,7 +68,7 @@ class Crossing:
         self.desk = Desk(FIRST, SECOND, draw=self.draw)
         self.fork = Fork(self.desk, document, absent)
         self.tally = Tallied()
-        self.intake = Intake(self.desk, policy or Policy(), self.tally, lambda: 100.25, keys=KEYS)
+        self.intake = Intake(self.desk, policy or Policy(), self.tally, lambda: 100.25)
 
     def draw(self) -> int:
         self.draws += 1
@@ -315,7 +314,7 @@ def test_an_explicit_version_bypasses_the_document(asked: str) -> None:
 @pytest.mark.parametrize("variant", ["stable", "canary"])
 def test_a_pin_with_a_key_that_may_is_obeyed_whatever_the_split_says(variant: str) -> None:
     crossing = Crossing(replace(SPLIT, rules=(TEAM,)), TO_CANARY)
-    exchange = crossing.ask(terms=Terms(pin=variant.encode(), key=LEVER), x_team="fraud")
+    exchange = crossing.ask(terms=Terms(pin=variant.encode()), x_team="fraud")
     assert exchange.call is not None
     assert exchange.call.arm is crossing.desk.models["m"].pinned[variant]
     assert exchange.call.arm is not crossing.fork.arms[variant]
@@ -323,30 +322,13 @@ def test_a_pin_with_a_key_that_may_is_obeyed_whatever_the_split_says(variant: st
 
 
 def test_a_pin_holds_for_a_compressed_request_too() -> None:
-    terms = Terms(pin=b"canary", key=LEVER, coding=Coding.GZIP)
+    terms = Terms(pin=b"canary", coding=Coding.GZIP)
     assert Crossing().variant(gzip.compress(numbers(1, 2)), terms) == "canary"
-
-
-@pytest.mark.parametrize(
-    ("key", "status", "code"),
-    [
-        (None, 401, "unauthenticated"),
-        (b"nonsense", 401, "unauthenticated"),
-        (b"glass", 403, "forbidden"),
-    ],
-)
-def test_a_pin_without_a_key_that_may_is_refused(key: bytes | None, status: int, code: str) -> None:
-    crossing = Crossing()
-    for pin in (b"canary", b"nobody"):  # who may not ask does not hear what there is
-        answer = crossing.refusal(terms=Terms(pin=pin, key=key))
-        assert (answer.status, answer.code) == (status, code)
-        assert ("www-authenticate" in answer.headers) == (status == 401)
-    assert crossing.tally.codes() == [code, code]
 
 
 @pytest.mark.parametrize("pin", [b"", b"nobody", b"Canary", b"canary, canary", b"\xe9" * 500])
 def test_an_unknown_variant_is_refused_with_those_that_there_are(pin: bytes) -> None:
-    answer = Crossing().refusal(terms=Terms(pin=pin, key=LEVER))
+    answer = Crossing().refusal(terms=Terms(pin=pin))
     assert (answer.status, answer.code) == (400, "malformed")
     assert "variant of model 'm': expected stable, canary, got" in answer.json["error"]
     assert len(answer.json["error"]) < 400
@@ -354,20 +336,20 @@ def test_an_unknown_variant_is_refused_with_those_that_there_are(pin: bytes) -> 
 
 def test_a_model_without_a_document_has_no_variant() -> None:
     exchange = Exchange(b"r-1", lambda _: None)
-    intake = Intake(Desk(), Policy(), Tallied(), keys=KEYS)
-    intake.start(exchange, Terms(pin=b"canary", key=LEVER), TARGET, numbers(1, 2), 100.0)
+    intake = Intake(Desk(), Policy(), Tallied())
+    intake.start(exchange, Terms(pin=b"canary"), TARGET, numbers(1, 2), 100.0)
     (answer,) = answers(exchange.render(closes=False))
     assert (answer.status, "no routing document" in answer.json["error"]) == (400, True)
 
 
 def test_a_pin_of_a_model_that_is_not_there_is_a_404() -> None:
-    terms = Terms(pin=b"canary", key=LEVER)
+    terms = Terms(pin=b"canary")
     answer = Crossing().refusal(terms=terms, target=InferTarget("n", None))
     assert (answer.status, answer.code) == (404, "unknown_model")
 
 
 def test_a_pin_beside_a_version_in_the_path_is_refused() -> None:
-    terms = Terms(pin=b"canary", key=LEVER)
+    terms = Terms(pin=b"canary")
     answer = Crossing().refusal(terms=terms, target=InferTarget("m", "2"))
     assert (answer.status, answer.code) == (400, "malformed")
     assert answer.json["error"] == (
@@ -377,7 +359,7 @@ def test_a_pin_beside_a_version_in_the_path_is_refused() -> None:
 
 def test_a_pin_of_an_absent_variant_is_not_ready_and_nobody_stands_in() -> None:
     crossing = Crossing(absent="canary")
-    answer = crossing.refusal(terms=Terms(pin=b"canary", key=LEVER))
+    answer = crossing.refusal(terms=Terms(pin=b"canary"))
     assert (answer.status, answer.code) == (503, "not_ready")
     assert "'m' variant canary is not at ready state: a bad checksum" in answer.json["error"]
     assert crossing.fork.lost.fallbacks == 0

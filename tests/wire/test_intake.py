@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from gateway.core.documents import Document
+from gateway.core.quotas import Quota
 from gateway.errors import (
     DeadlineExceeded,
     Draining,
@@ -26,11 +27,12 @@ from gateway.wire.codings import Coding
 from gateway.wire.decode import Limits
 from gateway.wire.exchange import Codec, Exchange
 from gateway.wire.intake import Intake, Policy
+from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget
 from gateway.wire.terms import NO_TERMS, Terms
 from gateway.wire.unpacking import Then, unpack_at_once
 from tests.clock import play
-from tests.fakes import Tallied
+from tests.fakes import Tallied, a_record
 from tests.wire.bodies import version
 from tests.wire.harness import (
     DOUBLE,
@@ -46,7 +48,7 @@ from tests.wire.harness import (
     port_of,
     turns,
 )
-from tests.wire.splitting import FIRST, KEYS, LEVER, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
+from tests.wire.splitting import FIRST, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
 
 HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
 TARGET = InferTarget("m", None)
@@ -447,6 +449,43 @@ def test_who_leaves_while_the_body_is_unpacked_starts_nothing() -> None:
 # falling back
 
 
+# quotas
+
+
+def metered(burst: float) -> tuple[Counter, Terms]:
+    counter = Counter()
+    return counter, Terms(meter=Meter(Quota(0.5, burst), a_record()))
+
+
+@pytest.mark.parametrize("body", [PLAIN, b"{", b""])
+def test_who_is_over_the_quota_hears_when_to_come_and_the_body_is_not_looked_at(
+    body: bytes,
+) -> None:
+    counter, terms = metered(1)
+    counter.call(PLAIN, terms)
+    answer = counter.refusal(body, terms)
+    assert (answer.status, answer.code) == (429, "quota_exceeded")
+    assert answer.headers["retry-after"] == "2"
+    assert "x-gateway-version" not in answer.headers  # none was looked for
+    assert counter.tally.codes() == ["quota_exceeded"]
+    assert counter.tally.sheds == ["quota"]
+    assert len(counter.desk.calls) == 1
+
+
+def test_a_model_that_is_not_there_is_not_told_to_who_is_over_the_quota() -> None:
+    counter, terms = metered(1)
+    assert counter.refusal(PLAIN, terms, InferTarget("n", None)).status == 404
+    assert counter.refusal(PLAIN, terms, InferTarget("n", None)).status == 429
+
+
+def test_a_compressed_request_is_counted_once() -> None:
+    counter, terms = metered(2)
+    packed = replace(terms, coding=Coding.GZIP)
+    for _ in range(2):
+        counter.call(gzip.compress(PLAIN), packed)
+    assert counter.refusal(gzip.compress(PLAIN), packed).status == 429
+
+
 class Splitting(Counter):
     """An intake before a model that is split in halves, each arm with a tally of its own.
 
@@ -573,6 +612,16 @@ def test_what_befalls_the_fallback_is_what_the_caller_hears(
     }
 
 
+def test_nobody_is_asked_in_its_stead_when_the_time_is_over() -> None:
+    """The canary fails a quarter of a second after the request was read."""
+    splitting = Splitting()
+    splitting.canary(terms=Terms(timeout_s=0.25)).fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 1
+    assert splitting.heard_last().status == 500
+    splitting.canary(terms=Terms(timeout_s=0.26)).fail(ModelFailed("broken"))
+    assert len(splitting.desk.calls) == 3
+
+
 def test_stable_itself_falls_back_to_nobody() -> None:
     splitting = Splitting(flow=Desk(FIRST, SECOND, draw=lambda: TO_STABLE))
     splitting.call(PLAIN).fail(ModelFailed("broken"))
@@ -590,8 +639,8 @@ def test_without_a_fallback_the_canarys_failure_is_heard() -> None:
 
 def test_a_pinned_and_an_explicit_call_fall_back_to_nobody() -> None:
     splitting = Splitting()
-    splitting.intake = Intake(splitting.desk, Policy(), splitting.tally, keys=KEYS)
-    splitting.call(PLAIN, Terms(pin=b"canary", key=LEVER)).fail(ModelFailed("broken"))
+    splitting.intake = Intake(splitting.desk, Policy(), splitting.tally)
+    splitting.call(PLAIN, Terms(pin=b"canary")).fail(ModelFailed("broken"))
     explicit = splitting.ask(PLAIN, target=InferTarget("m", "2"))
     assert isinstance(explicit, Call)
     explicit.fail(ModelFailed("broken"))

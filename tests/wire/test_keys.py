@@ -5,18 +5,13 @@ import hashlib
 import pytest
 
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
-from gateway.wire.keys import NO_KEYS, Keys, shown_key
+from gateway.wire.keys import FEEDBACK, NO_KEYS, OPERATE, PREDICT, Holder, Keys, shown_key
 from gateway.wire.terms import joined
+from tests.wire.splitting import told
 
 WHAT = "header x-gateway-variant"
 
-
-def told(role: str, key: bytes, name: str = "me") -> str:
-    """A key as the configuration has it."""
-    return f"{role}:{name}:{hashlib.sha256(key).hexdigest()}"
-
-
-KEYS = Keys([told("operate", b"lever"), told("view", b"glass"), told("operate", b"spare")])
+KEYS = Keys([told("operate", b"lever"), told("feedback", b"glass"), told("operate", b"spare")])
 
 
 @pytest.mark.parametrize(
@@ -41,14 +36,19 @@ def test_a_key_is_shown_in_either_header(fields: dict[bytes, bytes], key: bytes 
     assert shown_key(fields) == key
 
 
+def shown(key: bytes | None) -> dict[bytes, bytes]:
+    return {} if key is None else {b"x-api-key": key}
+
+
 @pytest.mark.parametrize("key", [b"lever", b"spare"])
-def test_a_key_of_the_role_may(key: bytes) -> None:
-    KEYS.check(key, "operate", WHAT)
+@pytest.mark.parametrize("role", [PREDICT, FEEDBACK, OPERATE])
+def test_who_may_operate_may_do_all(key: bytes, role: str) -> None:
+    assert KEYS.admit(shown(key), role, WHAT) == Holder("me", (OPERATE,))
 
 
-def refusal(keys: Keys, key: bytes | None, role: str = "operate") -> tuple[type[GatewayError], str]:
+def refusal(keys: Keys, key: bytes | None, role: str = OPERATE) -> tuple[type[GatewayError], str]:
     with pytest.raises(GatewayError) as caught:
-        keys.check(key, role, WHAT)
+        keys.admit(shown(key), role, WHAT)
     return type(caught.value), str(caught.value)
 
 
@@ -79,24 +79,48 @@ def test_a_key_that_nobody_knows_is_refused_and_not_repeated(key: bytes) -> None
 
 def test_a_key_that_is_shown_twice_is_none_that_is_known() -> None:
     fields = joined([(b"x-api-key", b"lever"), (b"x-api-key", b"lever")])
-    assert refusal(KEYS, shown_key(fields))[0] is Unauthenticated
+    with pytest.raises(Unauthenticated, match="got no known key"):
+        KEYS.admit(fields, OPERATE, WHAT)
 
 
 def test_a_key_of_another_role_is_forbidden() -> None:
     assert refusal(KEYS, b"glass") == (
         Forbidden,
-        f"{WHAT}: expected a key with the role operate, got one of view",
+        f"{WHAT}: expected a key with the role operate, got one of feedback",
     )
 
 
 def test_a_key_that_has_two_roles_may_do_both() -> None:
-    keys = Keys([told("view", b"both"), told("operate", b"both", "again")])
-    keys.check(b"both", "operate", WHAT)
-    keys.check(b"both", "view", WHAT)
-    assert refusal(keys, b"both", "admin") == (
+    keys = Keys([told("predict", b"both"), told("feedback", b"both")])
+    who = Holder("me", (PREDICT, FEEDBACK))
+    assert keys.admit(shown(b"both"), PREDICT, WHAT) == who
+    assert keys.admit(shown(b"both"), FEEDBACK, WHAT) == who
+    assert refusal(keys, b"both") == (
         Forbidden,
-        f"{WHAT}: expected a key with the role admin, got one of view",
+        f"{WHAT}: expected a key with the role operate, got one of predict, feedback",
     )
+
+
+def test_a_holder_may_have_two_keys() -> None:
+    """The old one and the new one, while they are being changed."""
+    keys = Keys([told("predict", b"old"), told("predict", b"new"), told("predict", b"x", "other")])
+    names = [keys.admit(shown(key), PREDICT, WHAT).name for key in (b"old", b"new", b"x")]
+    assert names == ["me", "me", "other"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "is_any", "guards"),
+    [
+        ([], False, False),
+        (["operate", "feedback"], True, False),
+        (["operate", "predict"], True, True),
+    ],
+)
+def test_predictions_are_guarded_as_soon_as_one_key_is_for_them(
+    roles: list[str], is_any: bool, guards: bool
+) -> None:
+    keys = Keys([told(role, role.encode()) for role in roles])
+    assert (keys.is_any, keys.guards_predictions) == (is_any, guards)
 
 
 def test_where_no_key_is_configured_none_is_known() -> None:
@@ -104,6 +128,4 @@ def test_where_no_key_is_configured_none_is_known() -> None:
 
 
 def test_a_key_itself_is_kept_nowhere() -> None:
-    kept = [part for key in KEYS._keys for part in key]  # noqa: SLF001 - what is kept is the law
-    assert b"lever" not in kept
-    assert "lever" not in kept
+    assert "lever" not in repr(vars(KEYS))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher, Finish
 from gateway.core.batching import Policy as BatchingPolicy
-from gateway.errors import ClientGone
+from gateway.core.pausing import Share
+from gateway.errors import ClientGone, Overloaded
 from gateway.flow import Flow, Served
 from gateway.types import Arm, Call, Outputs
 from gateway.wire.heads import Head, HeadCache
-from gateway.wire.port import Policy
+from gateway.wire.port import Policy, Pressure
 from gateway.wire.runner import Message, Receive, Send
 from tests.clock import play
 from tests.fakes import a_record
@@ -39,6 +40,7 @@ from tests.wire.harness import (
     request,
     turns,
 )
+from tests.wire.splitting import GUARDED
 
 LIVE = request("GET", "/livez")
 BAD_JSON = request("POST", "/v2/models/m/infer", b"{")
@@ -967,6 +969,68 @@ def test_one_connection_too_many_is_told_so_and_left() -> None:
     play(scene)
 
 
+def test_one_connection_too_many_from_one_address_is_told_so_and_others_are_not() -> None:
+    async def scene() -> None:
+        policy = Policy(max_connections_per_address=2)
+        port = port_of(Echo(), policy, clock=monotonic())
+        lines = [Line(Echo(), port=port) for _ in range(3)]
+        (answer,) = lines[2].answers()
+        assert (answer.status, answer.code, answer.closes) == (429, "overloaded", True)
+        assert "at most 2 connections from one address" in answer.json["error"]
+        elsewhere = Line(Echo(), port=port, wire=Wire(peer="10.0.0.9"))
+        elsewhere.send(infer(1))
+        assert elsewhere.statuses() == [200]
+        lines[0].leave()
+        again = Line(Echo(), port=port)
+        again.send(infer(1))
+        assert again.statuses() == [200]
+
+    play(scene)
+
+
+def test_what_a_client_has_sent_in_part_is_forgotten_when_it_leaves() -> None:
+    async def scene() -> None:
+        line = Line(Echo())
+        line.send(infer(1)[:-1])
+        assert line.port.room.held_bytes > 0
+        line.leave()
+        assert line.port.room.held_bytes == 0
+
+    play(scene)
+
+
+def test_who_sends_more_than_there_is_room_for_is_told_so_and_left() -> None:
+    async def scene() -> None:
+        policy = Policy(max_unfinished_bytes=100_000)
+        line = Line(Echo(), policy)
+        line.send(request("POST", "/v2/models/m/infer", b"", "content-length: 300000"))
+        line.send(bytes(90_000), bytes(90_000))
+        (answer,) = line.answers()
+        assert (answer.status, answer.code, answer.closes) == (429, "overloaded", True)
+        assert "limits.max_unfinished_bytes" in answer.json["error"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("fields", [(), ("x-api-key: nonsense",)])
+def test_strangers_are_refused_in_order_and_rest_when_there_are_too_many(
+    fields: tuple[str, ...],
+) -> None:
+    async def scene() -> None:
+        port = port_of(Echo(), clock=monotonic(), keys=GUARDED)
+        line = Line(Echo(), port=port)
+        line.send(infer(1, *fields) + infer(2, "x-api-key: ticket") + infer(3, *fields))
+        assert line.statuses() == [401, 200, 401]
+        port.pressure = Pressure(Share(ratio=1e-6, free_s=-1.0))
+        line.send(infer(4, *fields))
+        found = [line.wire.reads]
+        await asyncio.sleep(2.1)
+        assert [*found, line.wire.reads] == [False, True]
+        assert line.statuses() == [401, 200, 401, 401]
+
+    play(scene)
+
+
 def test_connections_far_too_many_are_ended_without_a_word() -> None:
     async def scene() -> None:
         policy = Policy(max_connections=1, max_refused=2, linger_s=2.0)
@@ -1214,3 +1278,88 @@ def test_a_client_that_reads_nothing_at_first_gets_all_its_answers() -> None:
             return [answer.status for answer in answers(received)]
 
     assert asyncio.run(scene()) == [200] * 20 + [200]
+
+
+# refusing too much
+
+
+class Full(Echo):
+    """Has no room for anybody, and takes its time to say so."""
+
+    def __init__(self, clock: "Ticking") -> None:
+        super().__init__()
+        self.clock = clock
+        self.is_full = True
+
+    def infer(self, call: Call) -> None:
+        if self.is_full:
+            self.clock.now += 0.005
+            call.fail(Overloaded("full"))
+        else:
+            super().infer(call)
+
+
+class Ticking:
+    """A clock that moves with the loop's, and by what a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> float:
+        return self.now + self._loop.time()
+
+
+def test_who_is_refused_too_often_is_not_read_for_a_while_and_who_is_not_is_read_on() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        port = port_of(flow, clock=clock)
+        rude, polite = Line(flow, port=port), Line(flow, port=port)
+        seen = []
+        for _ in range(3):
+            rude.send(infer(1))
+            seen.append(rude.wire.reads)
+        assert seen == [True, True, False], "a few refusals stop nobody"
+        assert rude.statuses() == [429, 429, 429]
+        flow.is_full = False
+        polite.send(infer(2))
+        assert polite.wire.reads
+        assert polite.statuses() == [200]
+        for _ in range(2):
+            await asyncio.sleep(0.03)
+            seen.append(rude.wire.reads)
+        assert seen[3:] == [False, True]
+        rude.send(infer(3))
+        assert rude.statuses()[-1] == 200
+
+    play(scene)
+
+
+def test_a_rest_after_a_refusal_outlives_no_connection() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        line = Line(flow, port=port_of(flow, clock=clock))
+        for _ in range(4):
+            line.send(infer(1))
+        assert not line.wire.reads
+        line.leave()
+        await asyncio.sleep(2.0)
+        assert not line.wire.reads
+
+    play(scene)
+
+
+def test_of_a_pipeline_no_more_is_taken_while_its_client_rests() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        line = Line(flow, port=port_of(flow, clock=clock))
+        line.send(b"".join(infer(row) for row in range(8)))
+        assert line.statuses() == [429] * 3
+        flow.is_full = False
+        await asyncio.sleep(1.0)
+        assert line.statuses() == [429] * 3 + [200] * 5
+
+    play(scene)

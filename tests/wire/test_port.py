@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.config import Config
-from gateway.wire.port import Drain, Policy
+from gateway.wire.port import Crowds, Drain, Policy, network_of
 from tests.clock import play
 from tests.wire.harness import Echo, port_of
 
@@ -23,6 +23,8 @@ def test_the_limits_are_those_of_an_empty_configuration() -> None:
         write_timeout_s=limits.write_timeout_s,
         keep_alive_s=limits.keep_alive_s,
         connection_max_age_s=Config().connection_max_age_s,
+        max_connections_per_address=limits.max_connections_per_address,
+        max_unfinished_bytes=limits.max_unfinished_bytes,
     )
     assert (
         policy.heads.max_target_bytes,
@@ -33,6 +35,32 @@ def test_the_limits_are_those_of_an_empty_configuration() -> None:
         limits.max_head_bytes,
         limits.max_fields,
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+    ],
+)
+def test_a_client_is_known_by_its_address_or_its_network(host: str, network: str) -> None:
+    assert network_of(host) == network
+
+
+def test_a_crowd_is_bounded_where_it_comes_from_and_forgotten_when_it_leaves() -> None:
+    crowds = Crowds()
+    hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "::1"]
+    assert [crowds.enter(at, host, 2) for at, host in enumerate(hosts)] == [1, 1, 0, 1, 1]
+    for gone in (0, 0, 2, 99):
+        crowds.leave(gone)
+    assert [crowds.enter(9, "10.0.0.1", 2), crowds.enter(10, "10.0.0.1", 2)] == [True, False]
+    for at in (1, 3, 4, 9):
+        crowds.leave(at)
+    assert vars(crowds) == vars(Crowds())
 
 
 def test_a_port_goes_by_the_monotonic_clock() -> None:

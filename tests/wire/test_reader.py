@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError, TooLarge
+from gateway.errors import Forbidden, GatewayError, Overloaded, TooLarge, Unauthenticated
 from gateway.wire.failures import Refused, status_of
 from gateway.wire.heads import HeadCache, HeadLimits
-from gateway.wire.reader import Reader, Stage
+from gateway.wire.reader import Reader, Room, Stage
+from tests.wire.harness import request
+from tests.wire.splitting import GUARDED
 
 LIMITS = HeadLimits(max_target_bytes=100, max_head_bytes=300, max_fields=6)
 MOST = 50  # bytes of a body
@@ -24,7 +26,7 @@ Story = tuple[list[Seen], Stage | int]  # all requests; the stage at the end, or
 
 
 def reader() -> Reader:
-    return Reader(HeadCache(LIMITS), LIMITS, MOST)
+    return Reader(HeadCache(LIMITS), LIMITS, MOST, Room(1 << 30))
 
 
 def fixed(body: bytes, target: bytes = b"/a") -> bytes:
@@ -188,6 +190,153 @@ def test_a_limit_is_kept_as_soon_as_it_is_known(text: bytes, status: int) -> Non
     assert tell([fixed(b"ok"), text]) == ([(b"/a", b"ok")], status)
 
 
+# room
+
+LARGE = b"POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 200000\r\n\r\n"
+
+
+def sharing(room: Room) -> Reader:
+    return Reader(HeadCache(LIMITS), LIMITS, 1 << 20, room)
+
+
+def test_what_is_unfinished_takes_room_and_gives_it_back() -> None:
+    room = Room(1 << 20)
+    reading = sharing(room)
+    reading.feed(LARGE + bytes(100_000))
+    assert reading.take() is None
+    assert room.held_bytes == 100_000
+    reading.feed(bytes(50_000))
+    assert reading.take() is None
+    assert room.held_bytes == 150_000
+    reading.feed(bytes(50_000) + b"POST")  # a whole body is its request's, and a head has begun
+    assert reading.take() is not None
+    assert room.held_bytes == len(b"POST")
+    assert reading.take() is None
+    reading.close()
+    assert room.held_bytes == 0
+
+
+def test_a_connection_that_ends_gives_its_room_back_once() -> None:
+    room = Room(1 << 20)
+    reading = sharing(room)
+    reading.feed(LARGE + bytes(100_000))
+    reading.take()
+    reading.close()
+    reading.close()
+    assert room.held_bytes == 0
+
+
+def test_without_room_who_holds_much_is_refused_and_holds_nothing_any_more() -> None:
+    room = Room(250_000)
+    readers = [sharing(room) for _ in range(3)]
+    for reading in readers:
+        reading.feed(LARGE + bytes(80_000))
+        assert reading.take() is None
+    readers[0].feed(bytes(80_000))
+    with pytest.raises(
+        Overloaded, match=r"250000 bytes \(limits\.max_unfinished_bytes\)"
+    ) as caught:
+        readers[0].take()
+    assert caught.value.shed == "bytes"
+    assert room.held_bytes == 160_000
+    readers[1].feed(bytes(80_000))  # now there is room for others
+    assert readers[1].take() is None
+
+
+def test_without_room_who_holds_little_is_read_on() -> None:
+    room = Room(100)
+    reading = sharing(room)
+    reading.feed(LARGE + bytes(65_536))
+    assert reading.take() is None
+    assert room.held_bytes == 65_536
+
+
+def test_a_request_in_one_piece_needs_no_room() -> None:
+    room = Room(1)
+    assert sharing(room).whole(LARGE + bytes(200_000)) is not None
+    reading = sharing(room)
+    reading.feed(LARGE + bytes(200_000))
+    assert reading.take() is not None
+    assert room.held_bytes == 0
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=8))
+def test_whatever_comes_no_room_is_lost(text: bytes, places: list[int]) -> None:
+    room = Room(1 << 20)
+    reading = sharing(room)
+    try:
+        for piece in cut(LARGE + text, places):
+            reading.feed(piece)
+            while reading.take() is not None:
+                pass
+    except GatewayError:
+        pass
+    assert room.held_bytes >= 0
+    reading.close()
+    assert room.held_bytes == 0
+
+
+# strangers
+
+
+def of_a_stranger(*fields: str, minor: int = 1) -> bytes:
+    return request("POST", "/v2/models/m/infer", b"", *fields, minor=minor)
+
+
+def guarded() -> Reader:
+    return Reader(HeadCache(LIMITS, keys=GUARDED), LIMITS, 1 << 20, Room(1 << 30))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("content-length: 65537",),
+        ("transfer-encoding: chunked",),
+        ("content-length: 1", "expect: 100-continue"),
+        ("content-length: 65537", "x-api-key: nonsense"),
+    ],
+)
+def test_a_long_body_of_a_stranger_is_refused_by_its_head(fields: tuple[str, ...]) -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger(*fields))
+    with pytest.raises(Unauthenticated):
+        reading.take()
+
+
+def test_a_long_body_of_somebody_who_may_do_less_is_refused_by_its_head() -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger("content-length: 65537", "x-api-key: glass"))
+    with pytest.raises(Forbidden):
+        reading.take()
+
+
+def test_a_long_body_of_a_stranger_is_no_whole_request() -> None:
+    text = of_a_stranger("content-length: 65537") + bytes(65537)
+    assert guarded().whole(text) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536])
+def test_a_short_body_of_a_stranger_is_read_and_the_connection_kept(size: int) -> None:
+    text = of_a_stranger(f"content-length: {size}") + bytes(size)
+    found = guarded().whole(text)
+    reading = guarded()
+    reading.feed(text)
+    for read in (found, reading.take()):
+        assert read is not None
+        assert isinstance(read[0].fault, Unauthenticated)
+        assert len(read[1]) == size
+    assert reading.stage() is Stage.NOTHING
+
+
+def test_a_long_body_of_somebody_who_may_is_read() -> None:
+    reading = guarded()
+    reading.feed(of_a_stranger("transfer-encoding: chunked", "x-api-key: ticket"))
+    assert reading.take() is None
+    assert reading.stage() is Stage.BODY
+    text = of_a_stranger("content-length: 65537", "x-api-key: ticket") + bytes(65537)
+    assert guarded().whole(text) is not None
+
+
 def test_what_is_too_large_is_told_with_its_size_and_the_limit() -> None:
     reading = reader()
     reading.feed(HEAD + b"content-length: 51\r\n\r\n")
@@ -220,7 +369,7 @@ def test_a_client_that_did_not_ask_does_not_wait_for_permission() -> None:
 
 def test_one_more_byte_of_a_head_does_not_copy_what_came_before() -> None:
     limits = HeadLimits()
-    reading = Reader(HeadCache(limits), limits, MOST)
+    reading = Reader(HeadCache(limits), limits, MOST, Room(1 << 30))
     for piece in (HEAD, b"x: " + b"y" * 40_000, b"y", b"y"):
         reading.feed(piece)
         assert reading.take() is None
@@ -235,7 +384,7 @@ def test_one_more_byte_of_a_head_does_not_copy_what_came_before() -> None:
 
 
 def test_one_more_byte_of_a_body_does_not_copy_what_came_before() -> None:
-    reading = Reader(HeadCache(LIMITS), LIMITS, 100_000)
+    reading = Reader(HeadCache(LIMITS), LIMITS, 100_000, Room(1 << 30))
     for piece in (HEAD + b"content-length: 90000\r\n\r\n", b"y" * 40_000, b"y", b"y"):
         reading.feed(piece)
         assert reading.take() is None

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import errors
+from gateway.errors import Forbidden, GatewayError, Unauthenticated
 from gateway.wire.codings import Coding
 from gateway.wire.failures import Refused, status_of
 from gateway.wire.paths import Dialect
 from gateway.wire.terms import NO_TERMS, Terms, joined, read_terms, usable_request_id
+from tests.wire.splitting import GUARDED, KEYS, LEVER
 
 TIMEOUT = b"x-request-timeout-ms"
 PRIORITY = b"x-request-priority"
@@ -50,40 +52,64 @@ def test_all_terms_are_read_together() -> None:
     assert read_terms(fields) == expected
 
 
+@pytest.mark.parametrize("value", [b"canary", b"", b"a, b"])
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_pin_is_read_in_every_dialect_if_the_key_may_operate(
+    value: bytes, dialect: Dialect
+) -> None:
+    found = read_terms({PIN: value, b"x-api-key": LEVER}, dialect, KEYS)
+    assert found == Terms(pin=value, dialect=dialect)
+
+
+@pytest.mark.parametrize("value", [b"canary", b"nobody", b""])
 @pytest.mark.parametrize(
-    ("fields", "key"),
+    ("fields", "kind"),
     [
-        ({}, None),
-        ({b"x-api-key": b"lever"}, b"lever"),
-        ({b"authorization": b"Bearer lever"}, b"lever"),
-        ({b"authorization": b"Basic bGV2ZXI="}, None),
+        ({}, Unauthenticated),
+        ({b"x-api-key": b"nonsense"}, Unauthenticated),
+        ({b"authorization": b"Basic bGV2ZXI="}, Unauthenticated),
+        ({b"authorization": b"Bearer glass"}, Forbidden),
     ],
 )
-@pytest.mark.parametrize("value", [b"canary", b"", b"a, b"])
-def test_a_pin_is_read_with_the_key_that_is_shown_for_it(
-    value: bytes, fields: dict[bytes, bytes], key: bytes | None
+def test_a_pin_without_a_key_that_may_is_refused_whatever_it_names(
+    value: bytes, fields: dict[bytes, bytes], kind: type[GatewayError]
 ) -> None:
-    assert read_terms(fields | {PIN: value}) == Terms(pin=value, key=key)
-
-
-@pytest.mark.parametrize("dialect", [Dialect.V1, Dialect.INVOCATIONS, Dialect.VERTEX])
-def test_a_pin_is_read_in_every_dialect(dialect: Dialect) -> None:
-    found = read_terms({PIN: b"canary", b"x-api-key": b"lever"}, dialect)
-    assert found == Terms(pin=b"canary", key=b"lever", dialect=dialect)
+    with pytest.raises(kind, match="header x-gateway-variant: "):
+        read_terms({PIN: value, **fields}, keys=KEYS)
 
 
 @pytest.mark.parametrize("name", [b"x-api-key", b"authorization"])
 def test_without_a_wish_that_needs_one_no_key_is_looked_at(name: bytes) -> None:
     assert read_terms({name: b"Bearer lever"}) is NO_TERMS
-    assert read_terms({name: b"Bearer lever", PRIORITY: b"1"}).key is None
+    assert read_terms({name: b"Bearer nonsense"}, keys=KEYS) is NO_TERMS
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_where_keys_guard_predictions_who_shows_none_is_refused_before_all_else(
+    dialect: Dialect,
+) -> None:
+    with pytest.raises(Unauthenticated, match="a prediction: expected a key"):
+        read_terms({PRIORITY: b"nonsense"}, dialect, GUARDED)
+    with pytest.raises(Unauthenticated):
+        read_terms({b"x-api-key": b"nonsense"}, dialect, GUARDED)
+    with pytest.raises(Forbidden, match="role predict, got one of feedback"):
+        read_terms({b"x-api-key": b"glass"}, dialect, GUARDED)
+
+
+@pytest.mark.parametrize("key", [b"ticket", LEVER])
+def test_who_may_predict_or_operate_asks_on_the_usual_terms(key: bytes) -> None:
+    fields = {b"authorization": b"Bearer " + key}
+    assert read_terms(fields, keys=GUARDED) is NO_TERMS
+    assert read_terms({**fields, PRIORITY: b"1"}, keys=GUARDED) == Terms(priority=1)
+
+
+def test_who_may_only_predict_may_not_pin() -> None:
+    with pytest.raises(Forbidden, match="role operate, got one of predict"):
+        read_terms({b"x-api-key": b"ticket", PIN: b"canary"}, keys=GUARDED)
 
 
 def test_a_pinned_request_in_json_is_plain() -> None:
-    assert read_terms({PIN: b"canary"}).is_plain
-
-
-def test_a_key_is_not_shown_where_terms_are_printed() -> None:
-    assert "lever" not in repr(Terms(pin=b"canary", key=b"lever"))
+    assert read_terms({PIN: b"canary", b"x-api-key": LEVER}, keys=KEYS).is_plain
 
 
 @pytest.mark.parametrize("dialect", [Dialect.INVOCATIONS, Dialect.VERTEX])
@@ -205,7 +231,7 @@ def test_repeated_fields_become_one_list_in_order() -> None:
 def test_any_values_give_terms_or_a_named_error(fields: dict[bytes, bytes]) -> None:
     try:
         terms = read_terms(fields)
-    except (errors.Malformed, Refused):
+    except (errors.Malformed, errors.Unauthenticated, Refused):
         return
     assert terms.timeout_s is None or 0 < terms.timeout_s <= 86400
     assert terms.priority >= 0

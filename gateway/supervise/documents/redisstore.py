@@ -2,7 +2,7 @@
 
 Job    compare-and-set in Redis; hear what others write; keep all that was seen on disk.
 Life   `async with`: a task of its own follows Redis, and is gone when it is left.
-Never  waits for Redis longer than `_ANSWER_S` at a time; never goes back, whatever it says.
+Never  waits for Redis longer than its door does; never goes back, whatever it says.
 
 Theory of operation. One Lua script compares and sets, so that of two writers one wins. What
 is published only says when to look; looking is one HGETALL of revisions, and is done every
@@ -16,36 +16,23 @@ written. What it holds and nobody can read is no news, and is told as well.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Self, TypeVar
-
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Self
 
 from gateway.core.documents import Document
 from gateway.repository.reasons import reason
-from gateway.supervise.documents.asking import Asking, Command, portions
+from gateway.supervise.documents.asking import Asking, portions
 from gateway.supervise.documents.comparing import Difference, compare, revision_in
 from gateway.supervise.documents.filestore import FileStore
 from gateway.supervise.documents.known import Changed, Known
+from gateway.supervise.documents.redisdoor import Door, ended
 from gateway.supervise.documents.store import MOST_REVISIONS, Conflict, Unreachable, Unreadable
 from gateway.supervise.documents.texts import Read, document_of
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
-_SOCKET_S = 1.0  # to connect, and for a reply
-_ANSWER_S = 2.0  # for both
 _RETRY_FIRST_S = 0.1
-_CANCEL_EVERY_S = 0.1
 _MOST_ATTEMPTS = 3
-_MOST_HEARD = 10_000  # messages that one look answers
-# Its client takes replies apart before it looks at them: what lies may be anything.
-_AWAY = (RedisError, OSError, ValueError, TypeError)
 
 
 class RedisStore:
@@ -76,11 +63,10 @@ class RedisStore:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._files)
             await self._known.load()
-            self._redis = _client(self._url)
-            stack.push_async_callback(self._redis.aclose)
+            self._door = await stack.enter_async_context(Door(self._url))
             await self._try_to_look()
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            stack.push_async_callback(_end, group.create_task(self._follow()))
+            stack.push_async_callback(ended, group.create_task(self._follow()))
             self._stack = stack.pop_all()
         return self
 
@@ -132,7 +118,7 @@ class RedisStore:
 
     async def _history(self, model: str) -> tuple[Document, ...]:
         found = []
-        for text in await self._answer(self._asking.history(model)):
+        for text in await self._door.answer(self._asking.history(model)):
             try:
                 found.append(self._document(model, 1, text))
             except Unreadable as error:
@@ -146,7 +132,7 @@ class RedisStore:
         """
         model = document.model
         for _ in range(_MOST_ATTEMPTS):
-            is_done, revision, text = await self._answer(self._asking.write(document))
+            is_done, revision, text = await self._door.answer(self._asking.write(document))
             if is_done:
                 return True
             theirs, ours = revision_in(revision) or 0, self._known.newest.get(model)
@@ -163,11 +149,10 @@ class RedisStore:
         delay_s = _RETRY_FIRST_S
         while True:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as heard:
-                    await _answer(heard.subscribe(self._asking.channel))
+                async with self._door.listening(self._asking.channel) as news:
                     while await self._try_to_look():
                         delay_s = _RETRY_FIRST_S
-                        await _news(heard, self._every_s)
+                        await news(self._every_s)
             except Unreachable as error:
                 self._lose(str(error))
             await asyncio.sleep(delay_s)
@@ -176,7 +161,7 @@ class RedisStore:
     async def _try_to_look(self) -> bool:
         """Know what Redis knows, and have it know what we do; say whether it answered."""
         try:
-            table = await self._answer(self._asking.table())
+            table = await self._door.answer(self._asking.table())
             difference = compare(self._known.newest, table)
             faults = await self._settle(difference)
         except Unreachable as error:
@@ -197,7 +182,7 @@ class RedisStore:
         faults: list[str] = []
         for some in portions(difference.fetch):
             asked = [self._asking.newest(model) for model, _ in some]
-            for (model, revision), text in zip(some, await self._answers(asked), strict=True):
+            for (model, revision), text in zip(some, await self._door.answers(asked), strict=True):
                 try:
                     await self._known.adopt(self._document(model, revision, text))
                 except Unreadable as error:
@@ -208,7 +193,7 @@ class RedisStore:
 
     async def _give_back(self, lost: Sequence[Document]) -> list[str]:
         faults, restored = [], []
-        replies = await self._answers([self._asking.give_back(one) for one in lost])
+        replies = await self._door.answers([self._asking.give_back(one) for one in lost])
         for one, reply in zip(lost, replies, strict=True):
             what = f"revision {one.revision} of {one.model!r}"
             if isinstance(reply, Exception):
@@ -218,20 +203,6 @@ class RedisStore:
         if restored:
             _log.warning("Redis had lost, and has again: %s", reason(restored))
         return faults
-
-    async def _answer(self, command: Command) -> Any:
-        """Return the reply to a command. Raises: Unreachable."""
-        (reply,) = await self._answers([command])
-        if isinstance(reply, Exception):
-            raise Unreachable(str(reply)) from reply
-        return reply
-
-    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the reply to each command, or its error. Raises: Unreachable."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return await _answer(pipeline.execute(raise_on_error=False))
 
     def _document(self, model: str, revision: int, text: object) -> Document:
         """Return what Redis holds as its newest. Raises: Unreadable."""
@@ -245,56 +216,3 @@ class RedisStore:
         if document.model != model or document.revision < revision:  # it may have moved on
             raise Unreadable(f"{what} is revision {document.revision} of {document.model!r}")
         return document
-
-
-def _client(url: str) -> Redis:
-    """Return a client that connects when it is asked, and asks once."""
-    return Redis.from_url(
-        url,
-        protocol=2,  # any Redis speaks it
-        socket_connect_timeout=_SOCKET_S,
-        socket_timeout=_SOCKET_S,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it ends: it may be where its client closes, and forgets as well."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=_CANCEL_EVERY_S)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Name what goes wrong as a room does, and lose no cancellation.
-
-    The client waits by `asyncio.wait_for`: up to Python 3.11 it forgets one that meets an answer.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        yield
-    except _AWAY as error:
-        if task.cancelling() == before:
-            raise Unreachable(str(error) or f"no answer within {_ANSWER_S:g} s") from error
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
-
-
-async def _news(heard: PubSub, within_s: float) -> None:
-    """Wait until somebody says something, or so long. Raises: Unreachable."""
-    with _asking():
-        message = await heard.get_message(timeout=within_s)
-        for _ in range(_MOST_HEARD):  # one look answers them all
-            if message is None:
-                break
-            message = await heard.get_message()
-
-
-async def _answer(asked: Awaitable[T]) -> T:
-    """Return the answer to what is asked. Raises: Unreachable."""
-    with _asking():
-        async with asyncio.timeout(_ANSWER_S):
-            return await asked

@@ -20,11 +20,11 @@ from functools import partial
 
 from gateway.config import Config
 from gateway.core.routing import Pairs
-from gateway.supervise.management.entrance import Entrance
 from gateway.supervise.management.guard import Guard, is_loopback
 from gateway.supervise.management.office import Office
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
 from gateway.supervise.management.routes import Answers, Settings
+from gateway.wire.entrance import Entrance
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
@@ -60,23 +60,24 @@ class Listening:
         answers: Answers,
         reception: Reception,
         sockets: Sequence[socket.socket],
-        context: ssl.SSLContext | None,
+        entrances: Sequence[Entrance],
     ) -> None:
         self._answers = answers
         self._reception = reception
         self._sockets = sockets
-        self._context = context
+        self._entrances = entrances
 
     def reload(self, config: Config) -> None:
-        """Take the tokens, names, certificate and routes of `config`, for what comes from now on.
+        """Take the tokens, names, certificates and routes of `config`, for what comes from now on.
 
         Whether there is TLS at all is settled when the port is opened.
         Raises: Unguarded; OSError, ssl.SSLError; then all stays as it was.
         """
         guard = _guard(config, self._sockets)
-        if self._context is not None and config.admin_tls.certfile is not None:
-            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)  # or half of it might stay
-            _load(self._context, config)
+        context = _context(config)
+        if context is not None:
+            for entrance in self._entrances:  # a new one: the old would go on trusting old signers
+                entrance.context = context
         self._reception.guard = guard
         self._answers.settings = _settings(config, self._sockets)
 
@@ -147,13 +148,15 @@ async def open_management(
         stack.push_async_callback(_leave, port, ended)
         loop = asyncio.get_running_loop()
         make = partial(_Connection, port, loop, ended)
+        entrances = []
         for one in sockets:
             if context is not None:
-                await stack.enter_async_context(Entrance(one, BACKLOG, context, make))
+                entrance = Entrance(one, BACKLOG, context, make)
+                entrances.append(await stack.enter_async_context(entrance))
                 continue
             server = await loop.create_server(make, sock=one, backlog=BACKLOG)
             stack.callback(server.close)
-        yield Listening(answers, reception, sockets, context)
+        yield Listening(answers, reception, sockets, entrances)
 
 
 async def _leave(port: Port, ended: asyncio.Event) -> None:
@@ -216,15 +219,15 @@ def _read_line(line: bytes) -> RequestLine:
 
 
 def _context(config: Config) -> ssl.SSLContext | None:
-    if config.admin_tls.certfile is None:
+    tls = config.admin_tls
+    if tls.certfile is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _load(context, config)
-    return context
-
-
-def _load(context: ssl.SSLContext, config: Config) -> None:
-    tls = config.admin_tls
-    assert tls.certfile is not None
     # A password that is missing is a fault, and no question on a terminal.
     context.load_cert_chain(tls.certfile, tls.keyfile, lambda: tls.keyfile_password or "")
+    if tls.client_ca is not None:
+        context.load_verify_locations(tls.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if tls.min_version == "1.3":
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context

@@ -353,6 +353,40 @@ def test_who_only_connects_keeps_neither_descriptors_nor_others_out(loops: Loops
     run(scene, loops)
 
 
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_signs_clients_is_read_again_and_the_old_ones_count_no_more(
+    loops: Loops, tmp_path: Path
+) -> None:
+    async def is_heard(address: tuple[str, int], *files: Path) -> bool:
+        context = trusting(CERTIFICATE)
+        if files:
+            context.load_cert_chain(files[0], files[-1])
+        with suppress(ssl.SSLError, ConnectionError):
+            reader, writer = await asyncio.open_connection(*address, ssl=context)
+            writer.write(local("GET", "/livez"))
+            answer = await reader.read(1)
+            writer.close()
+            return answer != b""
+        return False
+
+    async def scene() -> None:
+        signers = tmp_path / "signers.pem"
+        shutil.copy(SECOND, signers)
+        tls = {"certfile": str(CERTIFICATE), "keyfile": str(KEY), "client_ca": str(signers)}
+        async with opened(FakeOffice(), admin_tls=tls) as (port, address):
+            assert await is_heard(address, SECOND)
+            assert not await is_heard(address)
+            shutil.copy(CERTIFICATE, signers)
+            port.reload(Config.model_validate({"admin_tls": tls}))
+            assert not await is_heard(address, SECOND)
+            assert await is_heard(address, CERTIFICATE, KEY)
+            tls["min_version"] = "1.3"
+            port.reload(Config.model_validate({"admin_tls": tls}))
+            assert await is_heard(address, CERTIFICATE, KEY)
+
+    run(scene, loops)
+
+
 def test_under_tls_an_origin_is_compared_with_https() -> None:
     async def scene() -> None:
         tls = {"certfile": str(CERTIFICATE), "keyfile": str(KEY)}

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from gateway.supervise.management import entrance as module
-from gateway.supervise.management.entrance import Entrance
+from gateway.wire import entrance as module
+from gateway.wire.entrance import Entrance
 from tests.journeys.test_tls import CERTIFICATE, KEY
 from tests.supervise.management.test_listening import bound, trusting
 

@@ -1,7 +1,8 @@
 """Entrance: where connections under TLS stand until their handshake is done.
 
 Job    accept; lead each connection through its handshake to its protocol.
-Life   `async with`; owns its listening socket; leaving ends the handshakes under way.
+Life   `async with`; owns its listening socket; leaving ends the handshakes under way. Or
+       `open` and `close`, which leaves them to their time.
 Never  has those kept out who mean it by those who connect and say nothing: handshakes are
        bounded in number and in time, and of too many the oldest is ended.
 
@@ -23,8 +24,8 @@ _AGAIN_S = 1.0  # after an accept that failed for want of descriptors or memory
 
 
 class Entrance:
-    """Mutable state: the handshakes under way (`_tasks`), the oldest first, and whether a
-    timer is to have it accept again (`_again`).
+    """Mutable state: the `context` of handshakes to come, those under way (`_tasks`), the oldest
+    first, and whether a timer is to have it accept again (`_again`).
     """
 
     def __init__(
@@ -38,26 +39,34 @@ class Entrance:
     ) -> None:
         """`make` gives the protocol of a connection; who is in a handshake has made none yet."""
         self._listener, self._backlog = listener, backlog
-        self._context, self._make = context, make
+        self.context, self._make = context, make
         self._most, self._within_s = most, within_s
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._again: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def open(self) -> None:
+        """Accept from now on. Raises: OSError."""
         self._loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
         self._listener.listen(self._backlog)
         self._open()
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Accept no more; handshakes under way go on."""
         if self._again is not None:
             self._again.cancel()
         self._loop.remove_reader(self._listener)
         self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _open(self) -> None:
         self._again = None
@@ -86,7 +95,7 @@ class Entrance:
         """Do the handshake; who fails it has no protocol to be told."""
         with suppress(OSError):  # TLS errors are such
             await self._loop.connect_accepted_socket(
-                self._make, connected, ssl=self._context, ssl_handshake_timeout=self._within_s
+                self._make, connected, ssl=self.context, ssl_handshake_timeout=self._within_s
             )
 
     def _end(self, connected: socket.socket, task: "asyncio.Task[None]") -> None:

@@ -1,0 +1,143 @@
+"""Leavers: three clients in ten leave before they are answered, and the others must not notice.
+
+Amid a request: `five` is asked in open loop at half its saturated rate; those who leave do so
+within 5 ms, a third of them with half a request sent, every second with a reset.
+
+In the queue: `five` is kept saturated, so that whoever comes waits for longer than a batch
+takes, 40 ms, and those who leave have gone after 20. Nothing may be run for them: what the
+others get in a second is what they got alone, and what they cost is what they cost. An
+execution that has begun is not stopped, so only here is every row that is run for nobody
+a fault.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from bench import five, metrics
+from bench.accounting import cpu_seconds
+from bench.courses import Clients, Counts, Course, play
+from bench.goodput import said
+from bench.launch import Server
+from bench.ratios import Bar, Figure, Finding, Verdict, interleave, ratio_spread, spread, worst
+from bench.rungs import gateway
+from bench.saturation import saturated_per_s
+from bench.stand import Stand
+
+LEAVING_RATIO = 0.3  # of all clients
+CALM_RATIO = 0.5  # of the saturated rate, those who stay, where it is open
+PATIENT_S = 10.0
+BUSY = 2 * five.MOST_ROWS  # connections of those who stay, where it is saturated
+STAY, LEAVE = "stay", "leave"
+MOST_SPENT_RATIO = 0.02
+MOST_P99_RATIO = 1.25  # beyond what a window's p99 differs from its neighbour's by chance
+SETTLING_S, LEAST_S = 1.0, 5.0
+
+
+class Seen(NamedTuple):
+    """One window: those who stay, those who leave, and what the server spent and counted."""
+
+    stay: Counts
+    leave: Counts
+    seconds: float
+    cpu_s: float
+    gone: float  # as the gateway counts them
+
+
+def leavers(stand: Stand) -> list[Finding]:
+    """Nobody notices who leaves, and next to nothing is spent on them."""
+    with stand.serving(gateway(five.build(stand))) as server:
+        anybody = Clients(STAY, five.FIVE, str(stand.digits.bodies), 1, None, PATIENT_S)
+        rate = saturated_per_s(stand, server, anybody, BUSY)
+        found: list[Finding] = []
+        for judged, stays, within_s in (
+            (judge_amid, CALM_RATIO * rate, 0.005),
+            (judge_queued, None, 0.02),
+        ):
+            leave_rate = (stays or rate) * LEAVING_RATIO / (1 - LEAVING_RATIO)
+            amid = partial(window, stand, server, stays, leave_rate, within_s)
+            alone = partial(window, stand, server, stays, 0.0, within_s)
+            found += judged(interleave(amid, alone, stand.effort.pairs))
+    return found
+
+
+def window(
+    stand: Stand, server: Server, stays: float | None, leave: float, within_s: float
+) -> Seen:
+    """One window with so many who stay and leave, a second; None: as many as can be answered."""
+    bodies = str(stand.digits.bodies)
+    phases_s = (SETTLING_S, max(LEAST_S, stand.effort.open_window_s))
+    connections, rates = (BUSY, None) if stays is None else (256, (stays, stays))
+    clients = (
+        Clients(STAY, five.FIVE, bodies, connections, rates, PATIENT_S),
+        Clients(LEAVE, five.FIVE, bodies, 256, (leave, leave), PATIENT_S, leaves_within_s=within_s),
+    )
+    spent, gone = cpu_seconds(server.pid), gone_from(server)
+    report = play(Course(server.port, phases_s, clients), stand.generator_cpu, stand.scratch)
+    spent = cpu_seconds(server.pid) - spent
+    stay, left = (report.of(name).phases for name in (STAY, LEAVE))
+    cpu_s = spent * phases_s[1] / sum(phases_s)
+    return Seen(stay[1], left[1], phases_s[1], cpu_s, gone_from(server) - gone)
+
+
+def gone_from(server: Server) -> float:
+    """How many clients the gateway has seen leave."""
+    name = "gateway_inference_requests_total"
+    return metrics.total(metrics.read(server), name, model="five", outcome="client_gone")
+
+
+def judge_amid(pairs: Sequence[tuple[Seen, Seen]]) -> list[Finding]:
+    """Compare (with leavers, without), open loop."""
+    what = "30 % leave amid their requests, open loop"
+    failed = [float(one.stay.failed) for one, _ in pairs]
+    left = sum(one.leave.left for one, _ in pairs)
+    stayed = sum(one.stay.offered for one, _ in pairs)
+    return [
+        Verdict(
+            Bar(f"{what}: requests of the others that failed", at_most=0),
+            worst(failed),
+            "",
+            f"{left:,} left, {stayed:,} stayed; {said([one.stay for one, _ in pairs])}",
+        ),
+        Verdict(
+            Bar(f"{what} / none: p99 of the others", at_most=MOST_P99_RATIO),
+            ratio_spread(pairs, lambda one: one.stay.p99_s),
+            "",
+            waits(pairs),
+        ),
+    ]
+
+
+def judge_queued(pairs: Sequence[tuple[Seen, Seen]]) -> list[Finding]:
+    """Compare (with leavers, without), saturated."""
+    what = "30 % leave the queue of a saturated server"
+    gone = sum(one.gone for one, _ in pairs)
+    left = sum(one.leave.left for one, _ in pairs)
+    answered = sum(one.leave.accepted for one, _ in pairs)
+    note = (
+        f"{left:,} left in the windows, {gone:,.0f} seen to leave; {answered:,} were answered first"
+    )
+    lost = [1 - one.stay.accepted / max(1, other.stay.accepted) for one, other in pairs]
+    failed = [float(one.stay.failed) for one, _ in pairs]
+    return [
+        Verdict(
+            Bar(f"{what}: what the others lose to abandoned work", at_most=MOST_SPENT_RATIO),
+            spread(lost),
+            "",
+            note,
+        ),
+        Verdict(Bar(f"{what}: requests of the others that failed", at_most=0), worst(failed), ""),
+        Figure(
+            f"{what} / none: CPU a useful answer",
+            ratio_spread(pairs, lambda one: one.cpu_s / max(1, one.stay.accepted)),
+            "",
+            waits(pairs),
+        ),
+    ]
+
+
+def waits(pairs: Sequence[tuple[Seen, Seen]]) -> str:
+    """The p99 of those who stay, window by window."""
+    return "p99 with and without: " + ", ".join(
+        f"{one.stay.p99_s * 1e3:.3g}/{other.stay.p99_s * 1e3:.3g} ms" for one, other in pairs
+    )

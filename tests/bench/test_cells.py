@@ -1,0 +1,35 @@
+import math
+
+from bench.cells import Cell, by_phase, cells_of, counts_of
+
+
+def cell(offered: int, latencies: list[float], **answers: int) -> Cell:
+    made = Cell()
+    made.offered = offered
+    made.latencies.extend(latencies)
+    made.answers.update(answers)
+    return made
+
+
+def test_a_course_has_a_cell_for_each_tenth_of_a_second() -> None:
+    assert len(cells_of((0.3, 1.0, 0.2))) == 15
+
+
+def test_what_is_late_is_accepted_and_not_good() -> None:
+    counts = counts_of([cell(4, [0.01, 0.1, 0.2], cut=1)], 0.1)
+    assert (counts.offered, counts.good, counts.accepted, counts.failed) == (4, 2, 3, 1)
+    assert (counts.p50_s, counts.p99_s, counts.highest_s) == (0.1, 0.2, 0.2)
+
+
+def test_no_answer_has_no_latency() -> None:
+    counts = counts_of([cell(3, [], cut=3)], 0.1)
+    assert counts.good == 0
+    assert counts.answers == {"cut": 3}
+    assert math.isnan(counts.p99_s)
+
+
+def test_phases_are_sums_of_their_cells() -> None:
+    cells = [cell(at, [0.1 * at]) for at in range(5)]
+    first, second = by_phase(cells, (0.2, 0.3), 0.25)
+    assert (first.offered, first.good) == (1, 2)
+    assert (second.offered, second.good, second.accepted) == (9, 1, 3)

@@ -1,0 +1,43 @@
+from dataclasses import replace
+
+import pytest
+
+from bench.courses import Counts
+from bench.leavers import Seen, judge_amid, judge_queued
+from bench.ratios import Verdict
+
+STAY = Counts(1000, 0, 0, 1000, {"200": 1000}, 0.01, 0.04, 0.05)
+LEAVE = Counts(400, 0, 380, 20, {"200": 20})
+NOBODY = Counts(0, 0, 0, 0)
+ALONE = Seen(STAY, NOBODY, 5.0, 4.0, 0.0)
+
+
+def with_leavers(accepted: int = 1000, failed: int = 0, p99_s: float = 0.04) -> Seen:
+    answers = {"200": accepted, "500": failed}
+    return Seen(replace(STAY, answers=answers, p99_s=p99_s), LEAVE, 5.0, 4.04, 380.0)
+
+
+def met(found: list[object]) -> list[bool]:
+    return [one.is_met for one in found if isinstance(one, Verdict)]
+
+
+def test_nobody_notices_who_leaves_amid_a_request() -> None:
+    failed, p99 = judge_amid([(with_leavers(p99_s=0.044), ALONE)])
+    assert p99.seen.median == pytest.approx(1.1)
+    assert "380 left, 1,000 stayed" in failed.note
+    assert met([failed, p99]) == [True, True]
+
+
+def test_a_failure_and_a_long_wait_are_noticed() -> None:
+    amid = with_leavers(999, 1, p99_s=0.1)
+    assert met([*judge_amid([(amid, ALONE)])]) == [False, False]
+
+
+def test_work_for_those_who_left_is_what_the_others_lose() -> None:
+    lost, failed, cpu = judge_queued([(with_leavers(990), ALONE)])
+    assert lost.seen.median == pytest.approx(0.01)
+    assert "380 seen to leave; 20 were answered first" in lost.note
+    assert cpu.seen.median == pytest.approx(4.04 / 4.0 * 1000 / 990)
+    assert met([lost, failed]) == [True, True]
+    lost, *_ = judge_queued([(with_leavers(900), ALONE)])
+    assert met([lost]) == [False]
