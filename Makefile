@@ -30,7 +30,7 @@ bench: $(LINKED) bench-tools
 	$(BIN)/python -m bench
 
 bench-tools:
-	$(call TOOLS,nginx wrk,bench)
+	$(call TOOLS,nginx wrk redis-server,bench)
 
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-config --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "1 week" --custom-compile-command "make lock" -o requirements.lock $(LOCK_FLAGS)

@@ -74,7 +74,7 @@ UNMEASURED = (
     NeverSo,
     PutRefused,
 )
-TOOLS = ("nginx", "wrk", "taskset")
+TOOLS = ("nginx", "wrk", "taskset", "redis-server")
 T = TypeVar("T")
 
 
@@ -105,7 +105,7 @@ def main() -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes, wider spreads")
+    parser.add_argument("--quick", action="store_true", help="about twelve minutes, wider spreads")
     parser.add_argument(
         "--only", action="append", choices=["micro", "ladder", *CLAIMS], help="may be repeated"
     )

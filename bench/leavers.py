@@ -4,8 +4,8 @@ Amid a request: `five` is asked in open loop at half its saturated rate; those w
 within 5 ms, a third of them with half a request sent, every second with a reset.
 
 In the queue: `five` is kept saturated, so that whoever comes waits for longer than a batch
-takes, 40 ms, and those who leave have gone after 20. Nothing may be run for them: what the
-others get in a second is what they got alone, and what they cost is what they cost. An
+takes, 40 ms, and those who leave have gone after 20. Nothing may be run for them: what an
+answer to the others costs the server's processor is what it costs without them. An
 execution that has begun is not stopped, so only here is every row that is run for nobody
 a fault.
 """
@@ -35,12 +35,14 @@ SETTLING_S, LEAST_S = 1.0, 5.0
 
 
 class Seen(NamedTuple):
-    """One window: those who stay, those who leave, and what the server spent and counted."""
+    """One window: those who stay, those who leave, and what the server spent and counted.
+
+    Units: CPU seconds of all of the server for each answer to one who stays.
+    """
 
     stay: Counts
     leave: Counts
-    seconds: float
-    cpu_s: float
+    cpu_per_answer_s: float
     gone: float  # as the gateway counts them
 
 
@@ -76,8 +78,8 @@ def window(
     report = play(Course(server.port, phases_s, clients), stand.generator_cpu, stand.scratch)
     spent = cpu_seconds(server.pid) - spent
     stay, left = (report.of(name).phases for name in (STAY, LEAVE))
-    cpu_s = spent * phases_s[1] / sum(phases_s)
-    return Seen(stay[1], left[1], phases_s[1], cpu_s, gone_from(server) - gone)
+    cpu_per_answer_s = spent / max(1, sum(one.accepted for one in stay))
+    return Seen(stay[1], left[1], cpu_per_answer_s, gone_from(server) - gone)
 
 
 def gone_from(server: Server) -> float:
@@ -117,19 +119,19 @@ def judge_queued(pairs: Sequence[tuple[Seen, Seen]]) -> list[Finding]:
     note = (
         f"{left:,} left in the windows, {gone:,.0f} seen to leave; {answered:,} were answered first"
     )
-    lost = [1 - one.stay.accepted / max(1, other.stay.accepted) for one, other in pairs]
+    spent = [one.cpu_per_answer_s / other.cpu_per_answer_s - 1 for one, other in pairs]
     failed = [float(one.stay.failed) for one, _ in pairs]
     return [
         Verdict(
-            Bar(f"{what}: what the others lose to abandoned work", at_most=MOST_SPENT_RATIO),
-            spread(lost),
+            Bar(f"{what}: CPU for nobody, of that for the others", at_most=MOST_SPENT_RATIO),
+            spread(spent),
             "",
             note,
         ),
         Verdict(Bar(f"{what}: requests of the others that failed", at_most=0), worst(failed), ""),
         Figure(
-            f"{what} / none: CPU a useful answer",
-            ratio_spread(pairs, lambda one: one.cpu_s / max(1, one.stay.accepted)),
+            f"{what} / none: answers to the others",
+            ratio_spread(pairs, lambda one: float(one.stay.accepted)),
             "",
             waits(pairs),
         ),

@@ -5,7 +5,8 @@
               model's routing document decides
     infer     the arm's batcher queues it, cuts it into a batch when an executor is free,
               runs it, and answers it; then the arm's shadows hear of it
-    fall_back a call that failed on an arm is given to another one, within its deadline
+    fall_back a call that failed on an arm, or found its breaker open, is given to another one,
+              within its deadline
     wire      hears `on_done` and writes the answer
 
 Everything here is synchronous: rooms hand over by plain calls, and nobody waits.
@@ -21,10 +22,19 @@ from typing import Protocol
 from gateway.batch.batcher import Batcher
 from gateway.core.routing import Pairs, Parameters, Split
 from gateway.core.versions import canonical_version
-from gateway.errors import Malformed, ModelFailed, NotReady, Shed, UnknownModel, UnknownVersion
+from gateway.errors import (
+    BreakerOpen,
+    Malformed,
+    ModelFailed,
+    NotReady,
+    Shed,
+    UnknownModel,
+    UnknownVersion,
+)
 from gateway.types import Arm, Call
 
 _draw = partial(random.getrandbits, 32)
+_MADE_GOOD = (ModelFailed, BreakerOpen)
 _UNKNOWN = "Request for unknown model:"  # clients look for it, whatever follows
 
 
@@ -207,11 +217,12 @@ class Flow:
     def fall_back(self, call: Call) -> Call | None:
         """Return the call that is to be inferred because `call` failed; None: nobody can.
 
-        It has the same rows, deadline and listener. Only what the model did is made good:
-        who was refused, left or came too late is not asked for again.
+        It has the same rows, deadline and listener. Only what the model did is made good, and
+        what it is not asked for because it did too much of it: who was refused for anything
+        else, left or came too late is not asked for again.
         """
         other = call.arm.fallback
-        if other is None or not isinstance(call.error, ModelFailed):
+        if other is None or not isinstance(call.error, _MADE_GOOD):
             return None
         if other not in self._batchers:  # another revision is in force
             version = other.version

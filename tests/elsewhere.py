@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: bytes
+    at_s: float = field(default_factory=time.monotonic)
 
     @property
     def is_infer(self) -> bool:

@@ -10,6 +10,7 @@ from gateway.core.batching import Policy
 from gateway.core.documents import Document, Matches, Rule, Sticky, Variant
 from gateway.core.routing import split_of
 from gateway.errors import (
+    BreakerOpen,
     ClientGone,
     DeadlineExceeded,
     Draining,
@@ -284,18 +285,19 @@ def failed(error: Exception, arm: Arm = CANARY) -> Call:
     return call
 
 
-def test_a_call_that_its_arm_failed_is_made_again_for_the_fallback() -> None:
+@pytest.mark.parametrize("error", [ModelFailed("broken"), BreakerOpen("it failed too often")])
+def test_a_call_that_its_arm_failed_is_made_again_for_the_fallback(error: Exception) -> None:
     async def scene() -> None:
         async with batcher_for(FakeModel(), Policy()) as batcher:
             flow = forked(split(batchers={STABLE: batcher}))
-            call = failed(ModelFailed("broken"))
+            call = failed(error)
             again = flow.fall_back(call)
             assert again is not None
             assert (again.arm, again.error, again.done) == (STABLE, None, False)
             assert (again.deadline, again.priority, again.arrived) == (9.0, 1, 3.0)
             assert again.payloads is call.payloads
             assert again.on_done is call.on_done
-            assert isinstance(call.error, ModelFailed)
+            assert call.error is error
             flow.infer(again)
         assert answer_of(again) == [2.0, 4.0]
 

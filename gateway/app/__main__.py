@@ -23,6 +23,7 @@ from gateway.app.following import Follower, Line
 from gateway.app.pulse import Pulse
 from gateway.app.rooms import open_rooms
 from gateway.app.serving import Server, settings_of
+from gateway.app.unplaced import cut_of
 from gateway.config import Config
 from gateway.control.channel import open_channel
 from gateway.control.messages import (
@@ -93,7 +94,8 @@ async def _live(inherited: Inherited, deadman: Deadman) -> None:
             server = Server(settings, replica.drain, slots, pressure.is_high)
             _hear_signals(server, replica.drain, lambda: line.say(Released(hello.slot)))
             pulse = Pulse(Record(memory.row(0)), deadman, replica.drain, server.connections)
-            follower = Follower(line, replica.catalog, server, replica.keys.meters.share)
+            share, cut = replica.keys.meters.share, cut_of(config.models)
+            follower = Follower(line, replica.catalog, server, share, cut)
             running = [tasks.create_task(one) for one in (pulse.keep(), follower.follow())]
             line.say(Started(os.getpid()))
             await server.serve(sockets=[])

@@ -25,7 +25,12 @@ from typing import Any, Self
 
 from gateway.app.arms import Arms, Held, Leaving
 from gateway.app.opened import Opened
-from gateway.control.messages import Assigned, Entry, Table
+from gateway.control.messages import (
+    Assigned,
+    Entry,
+    Table,
+)
+from gateway.control.reports import BreakerTold
 from gateway.flow import Flow
 from gateway.repository.proof import Found
 from gateway.types import Version
@@ -101,6 +106,11 @@ class Catalog:
     def found(self, version: Version) -> Found:
         """Return where a version came from. Raises: KeyError where no caller can ask for it."""
         return self._found[version]
+
+    def breakers(self) -> tuple[BreakerTold, ...]:
+        """Return how the executors are of what callers are answered by."""
+        held = (self._held[row].opened for row in sorted(self._named))
+        return tuple(told for one in held if one is not None for told in one.breakers())
 
     async def prepare(self, versions: Iterable[Assigned]) -> dict[str, str]:
         """Hold each version, unseen by callers; return reasons by digest of what cannot be.

@@ -17,6 +17,7 @@ from gateway.app.asking import RemoteDesk
 from gateway.app.catalog import Catalog
 from gateway.app.returning import give_back
 from gateway.app.serving import Server
+from gateway.app.unplaced import Cut, told_reply, told_table
 from gateway.control.channel import Broken, Channel
 from gateway.control.messages import (
     Accept,
@@ -38,6 +39,7 @@ from gateway.control.messages import (
     ToSupervisor,
     Withdraw,
 )
+from gateway.control.reports import Report, Reported
 
 _log = logging.getLogger(__name__)
 Share = Callable[[Mapping[str, tuple[int | None, int]]], None]
@@ -69,8 +71,13 @@ class Follower:
     Mutable state: what is still to prepare, and whether anything was published.
     """
 
-    def __init__(self, line: Line, catalog: Catalog, server: Server, share: Share) -> None:
-        """`share` hears which part of each quota is given out here."""
+    def __init__(
+        self, line: Line, catalog: Catalog, server: Server, share: Share, cut: Cut = str
+    ) -> None:
+        """`share` hears which part of each quota is given out here; `cut` makes a text one
+        that strangers may read.
+        """
+        self._cut = cut
         self._line = line
         self._catalog = catalog
         self._server = server
@@ -120,14 +127,16 @@ class Follower:
             case Drain():
                 server.drain(message.within_s)
             case Reply():
-                self._line.desk.answer(message)
+                self._line.desk.answer(told_reply(message, self._cut))
             case Shares():
                 self._share(message.parts)
+            case Report():
+                self._line.say(Reported(message.ticket, self._catalog.breakers()))
             case Hello():
                 _log.error("the supervisor greets twice")
 
     def _publish(self, message: Publish) -> None:
-        self._catalog.publish(message.table)
+        self._catalog.publish(told_table(message.table, self._cut))
         if not self._has_published:
             self._has_published = True
             settle_memory()

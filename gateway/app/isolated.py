@@ -12,15 +12,17 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from functools import partial
 
-from gateway.app.opened import Opened, admission_of, policy_of
-from gateway.batch.admission import Admission
-from gateway.batch.batcher import Batcher, Busy
+from gateway.app.opened import Opened, admission_of, batcher_of, policy_of
+from gateway.app.policies import breaker_policy, slowness_of
+from gateway.batch.batcher import Busy
+from gateway.batch.gate import Gate
+from gateway.batch.guard import Guard
 from gateway.batch.running import Run
 from gateway.batch.turns import Refuge, Turns
 from gateway.config import Config
 from gateway.control.opening import OPENING, Opening
 from gateway.core import stalls
-from gateway.core.batching import Policy
+from gateway.core.slowness import Slowness
 from gateway.errors import DeadlineExceeded, Draining
 from gateway.execute.instance import Plan
 from gateway.execute.processes import Processes
@@ -56,7 +58,13 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     policy = policy_of(proof.found.settings, proof.placement, config)
     places, stack = Places(), AsyncExitStack()
     turns, refuge = places.turns, places.refuge
-    processes = Processes(plan_of(proof), instances, places)
+    gate = Gate(
+        f"{proof.found.model} version {proof.found.version}",
+        *breaker_policy(config),
+        record.breaker,
+    )
+    slowness = slowness_of(config, proof.signature, proof.cost, instances)
+    processes = Processes(plan_of(proof), instances, places, partial(_guarded, gate, slowness))
     turns.refuge = Refuge(
         refuge,
         refuge.counted(processes.run_suspects),
@@ -64,10 +72,11 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     )
     await stack.enter_async_context(processes)
     run = turns.counted(processes.run)
-    make = partial(_batcher, run, policy, busy, turns, admission_of(proof.cost, policy, config))
+    admission = admission_of(proof.cost, policy, config, gate)
+    make = partial(batcher_of, run, policy, busy, turns, admission)
     aside = _Aside(turns, run)
     stack.callback(aside.close)
-    return Opened(version_of(proof), make, record, stack, aside.execute)
+    return Opened(version_of(proof), make, record, stack, aside.execute, gate)
 
 
 def plan_of(proof: Proof) -> Plan:
@@ -84,10 +93,9 @@ def plan_of(proof: Proof) -> Plan:
     )
 
 
-def _batcher(
-    run: Run, policy: Policy, busy: Busy, turns: Turns, admission: Admission, record: Record
-) -> Batcher:
-    return Batcher(run, policy, record, busy=busy, turns=turns, admission=admission)
+def _guarded(gate: Gate, slowness: Slowness, name: str, run: Run) -> Guard:
+    """Return one instance behind a breaker of its own."""
+    return gate.guarded(name, run, slowness)
 
 
 class _Aside:

@@ -13,14 +13,18 @@ is cut when a thread is free for it, whichever arm's.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+from gateway.app.policies import breaker_policy, slowness_of
 from gateway.batch.admission import Admission
 from gateway.batch.batcher import Batcher, Busy, Finish, Run
+from gateway.batch.gate import Gate
 from gateway.batch.turns import Turns
 from gateway.config import Config
+from gateway.control.reports import BreakerTold
 from gateway.core.batching import Policy
 from gateway.core.costs import Cost, Placement
 from gateway.core.limiting import Bounds, Pace
@@ -43,11 +47,19 @@ class Opened:
     """
 
     def __init__(
-        self, version: Version, make: Make, record: Record, stack: AsyncExitStack, execute: Execute
+        self,
+        version: Version,
+        make: Make,
+        record: Record,
+        stack: AsyncExitStack,
+        execute: Execute,
+        gate: Gate | None = None,
     ) -> None:
-        """`make` gives a batcher that tells a record; `stack` is the executor's."""
+        """`make` gives a batcher behind `gate` that tells a record; `stack` is the executor's."""
         self.version = version
+        self.gate = gate or Gate()
         self.batcher = make(record).open()
+        self.gate.join(self.batcher.take_waiting)
         self.record = record  # the one that writes to the version's row
         self.execute = execute
         self._make = make
@@ -62,6 +74,7 @@ class Opened:
         if self._moved is not None:
             batcher.move(*self._moved)
         self._arms.add(batcher)
+        self.gate.join(batcher.take_waiting)
         return batcher
 
     async def close_arm(self, batcher: Batcher, within_s: float) -> None:
@@ -79,6 +92,7 @@ class Opened:
             await _end(batcher, within_s)
         finally:
             ended.set()
+            self.gate.leave(batcher.take_waiting)
             self._arms.discard(batcher)
             del self._ends[batcher]
 
@@ -87,6 +101,24 @@ class Opened:
         self._moved = run, policy, turns
         for batcher in (self.batcher, *self._arms):
             batcher.move(run, policy, turns)
+
+    def breakers(self) -> tuple[BreakerTold, ...]:
+        """Return how each executor instance is, for who reads clocks on the wall."""
+        now, wall_s, version = time.monotonic(), time.time(), self.version
+        return tuple(
+            BreakerTold(
+                version.model,
+                version.version,
+                executor,
+                one.state.name,
+                round(wall_s - (now - one.since), 3),
+                one.calls,
+                one.failure_ratio,
+                one.slow_ratio,
+                None if one.next_try_s is None else round(wall_s + one.next_try_s, 3),
+            )
+            for executor, one in self.gate.readings()
+        )
 
     async def close(self, within_s: float) -> None:
         """Answer within so many seconds what was accepted; call it once.
@@ -99,6 +131,7 @@ class Opened:
         finally:
             # These lead to the session as well, in a circle with its alarm: see `_end`.
             self._make, self.execute, self._moved = _make_none, _execute_none, None
+            self.gate.close()
             await self._stack.aclose()
 
 
@@ -137,26 +170,31 @@ async def open_version(
     stack = AsyncExitStack()
     placement, declared = loaded.placement, loaded.settings
     policy, instances = policy_of(declared, placement, config), declared.execution.instances
-    admission = admission_of(loaded.cost, policy, config)
     execute, version = loaded.session.execute, loaded.version
     threads = await stack.enter_async_context(Threads(execute, instances))
     turns = Turns(instances)
-    run = turns.counted(threads.run)
+    name = f"{version.model} version {version.version}"
+    gate = Gate(name, *breaker_policy(config), record.breaker)
+    admission = admission_of(loaded.cost, policy, config, gate)
+    slowness = slowness_of(config, version.signature, loaded.cost, instances)
     if not placement.is_inline:
+        run = turns.counted(gate.guarded("thread", threads.run, slowness, instances).run)
         make = partial(batcher_of, run, policy, busy, turns, admission)
-        return Opened(version, make, record, stack, execute)
+        return Opened(version, make, record, stack, execute, gate)
 
     def leave_loop() -> None:
-        name = f"{version.model} version {version.version}"
         _log.warning("%s held the event loop too long too often: it moves to a thread", name)
-        opened.move(run, policy, turns)
+        moved = gate.guarded("thread", threads.run, slowness, instances)
+        gate.drop(guard)
+        opened.move(turns.counted(moved.run), policy, turns)
         on_move()
 
     # an operator who declares `inline` is obeyed
     on_overrun = leave_loop if declared.execution.executor == "auto" else None
     inline = Inline(execute, config.batching.inline_budget_ms / 1000, on_overrun)
-    make = partial(batcher_of, inline.run, policy, busy, None, admission)
-    opened = Opened(version, make, record, stack, execute)
+    guard = gate.guarded("inline", inline.run, slowness)
+    make = partial(batcher_of, guard.run, policy, busy, None, admission)
+    opened = Opened(version, make, record, stack, execute, gate)
     return opened
 
 
@@ -168,11 +206,11 @@ def batcher_of(
     admission: Admission,
     record: Record,
 ) -> Batcher:
-    """Return a batcher that tells a record."""
+    """Return one batcher of a version, which tells `record`."""
     return Batcher(run, policy, record, busy=busy, turns=turns, admission=admission)
 
 
-def admission_of(cost: Cost, policy: Policy, config: Config) -> Admission:
+def admission_of(cost: Cost, policy: Policy, config: Config, gate: Gate) -> Admission:
     """Return what all batchers of a version let in by."""
     batching = config.batching
     bounds = Bounds(
@@ -183,7 +221,8 @@ def admission_of(cost: Cost, policy: Policy, config: Config) -> Admission:
         levels=batching.priority_levels,
         usual=batching.default_priority,
     )
-    return Admission(bounds, Pace(cost, policy.max_rows, policy.max_running))
+    pace = Pace(cost, policy.max_rows, policy.max_running)
+    return Admission(bounds, pace, gate=gate)
 
 
 def policy_of(declared: ModelSettings, placement: Placement, config: Config) -> Policy:

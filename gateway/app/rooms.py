@@ -27,6 +27,7 @@ from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
 from gateway.app.remoting import open_elsewhere
 from gateway.app.returning import EVERY_S, Returning
+from gateway.app.unplaced import cut_of
 from gateway.batch.batcher import Busy
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
@@ -173,15 +174,21 @@ async def _open_one(
     loader: Loader,
     returning: Returning,
 ) -> Opened:
-    """Open a version where its settings want it. Raises: LoadFailed."""
-    if proof.executor == "process":
-        return await open_isolated(proof, config, row, busy)
-    with returning.loading():
-        if proof.executor == "remote":
-            model = await loader.run(partial(reached, proof))
-            return await open_elsewhere(proof, model, config, row, busy)
-        loaded = await loader.run(partial(load, proof))
-    return await open_version(loaded, config, row, on_move, busy)
+    """Open a version where its settings want it.
+
+    Raises: LoadFailed, in words that callers may read.
+    """
+    try:
+        if proof.executor == "process":
+            return await open_isolated(proof, config, row, busy)
+        with returning.loading():
+            if proof.executor == "remote":
+                model = await loader.run(partial(reached, proof))
+                return await open_elsewhere(proof, model, config, row, busy)
+            loaded = await loader.run(partial(load, proof))
+        return await open_version(loaded, config, row, on_move, busy)
+    except LoadFailed as error:
+        raise LoadFailed(cut_of(config.models)(str(error))) from error
 
 
 def _metadata_of(config: Config, flow: Flow, catalog: Catalog, drain: Drain) -> Metadata:

@@ -4,7 +4,8 @@ Job    open the version that the replica names, if it is the one that was proved
        the replica asks.
 Life   `python -P -m gateway.app.working --model=M --version=V --parent PID --memory FD --bells
        FD,FD`, until it is told to end, its replica dies, or it is killed.
-Never  outlives its replica; leaves a core; takes a core from who serves.
+Never  outlives its replica; leaves it while it drains; leaves a core; takes a core from who
+       serves.
 
 What its model prints goes to stderr, and what it would read is empty. Its model and version are
 told for whoever lists processes.
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.add_argument(name, required=True)
     given = parser.parse_args(arguments)
     die_with(given.parent)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without a traceback
+    for number in (signal.SIGTERM, signal.SIGINT):  # a whole group may get one: replicas drain
+        signal.signal(number, signal.SIG_IGN)
     be_modest(_OOM_SCORE)
     logging.basicConfig(format=f"process {os.getpid()}: %(message)s", level=logging.WARNING)
     asked, answered = (int(number) for number in given.bells.split(","))

@@ -17,6 +17,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from gateway.batch.failures import bytes_full, no_room, queue_full, too_late
+from gateway.batch.gate import Gate
 from gateway.batch.line import Line
 from gateway.batch.recording import Recording
 from gateway.core import limiting
@@ -50,8 +51,14 @@ class Admission:
     """
 
     def __init__(
-        self, bounds: Bounds, pace: Pace | None = None, draw: Callable[[], float] = random.random
+        self,
+        bounds: Bounds,
+        pace: Pace | None = None,
+        draw: Callable[[], float] = random.random,
+        gate: Gate | None = None,
     ) -> None:
+        """`gate` comes first: what no executor would take is not let in, whatever room there is."""
+        self.gate = gate or Gate()
         self.rows = 0
         self.is_overload = False
         self.is_strained = False

@@ -7,16 +7,14 @@ Never  polls, makes a task or future per call, or decides when a batch leaves
        (core/batching.py decides).
 
 Theory of operation. Calls read in one tick are offered in that tick, and `_pump` is
-scheduled once, for its end: they leave together without any timer, or some of them earlier if
-the tick is long because much is read in it. Where all of them
-fit into one execution and nothing else waits, they never see a queue. `_pump` starts at
-most as many executions as there are free executors; where batchers share these, they take
-turns (batch/turns.py). An inline execution ends before
-`_start` returns and wakes the next `_pump`, which the loop runs after it has looked
-at its sockets again: between two inline batches everybody else gets a turn.
+scheduled once, for its end: they leave together without any timer, or some of them earlier
+if the tick is long because much is read in it. Where all of them fit into one execution and
+nothing else waits, they never see a queue. `_pump` starts at most as many executions as
+there are free executors; where batchers share these, they take turns (batch/turns.py). An
+inline execution ends at once and wakes the next `_pump`, which the loop runs after it has
+looked at its sockets again: between two inline batches everybody else gets a turn.
 
-batch/running.py holds what runs, and the halves of batches that failed, which go before
-all else.
+batch/running.py holds what runs, and the halves of batches that failed, which go first.
 
 One alarm per batcher stands at the earliest deadline of all that waits or runs, so a
 hung executor hangs nobody.
@@ -33,7 +31,7 @@ from typing import Self
 
 from gateway.batch.admission import Admission, Timed
 from gateway.batch.alarm import Alarm
-from gateway.batch.failures import expire, expired
+from gateway.batch.failures import expire
 from gateway.batch.line import Line, Statistics
 from gateway.batch.recording import Recording
 from gateway.batch.running import Finish, Run, Running
@@ -69,10 +67,9 @@ class Batcher:
         turns: Turns | None = None,
         admission: Admission | None = None,
     ) -> None:
-        """`run(calls, finish)` starts an execution and calls finish once, at once or
-        later, with the outputs of all rows in order or with an exception. Where others
-        run there too, it is counted by `turns`, and what waits by `admission`, which all of
-        them share.
+        """`run(calls, finish)` starts an execution and calls finish once, at once or later, with
+        the outputs of all rows in order or with an exception. Where others run there too, it is
+        counted by `turns`, and what waits by `admission`, which all of them share.
         """
         if admission is None:
             admission = Admission(Bounds(policy.max_waiting_rows, policy.max_waiting_bytes))
@@ -84,7 +81,7 @@ class Batcher:
         self._line = Line()
         refuge = None if turns is None else turns.refuge
         self._running = Running(Timed(record, admission), clock, self._follow, refuge)
-        self._admission = admission
+        self._admission, self._gate = admission, admission.gate
         self._room = admission.room()
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
@@ -123,12 +120,14 @@ class Batcher:
     def offer(self, call: Call) -> None:
         """Put `call` into some batch; it is answered, perhaps before this returns.
 
-        A call larger than one execution is split and rejoined. Fails with Draining,
+        A call larger than one execution is split and rejoined. Fails with Draining, BreakerOpen,
         Overloaded, DeadlineExceeded or ModelFailed. A call answered by anyone else
         meanwhile (its client left) harms no batchmate.
         """
         if self._is_closing:
             call.fail(Draining("this server is shutting down"))
+            return
+        if self._gate.is_narrow and not self._gate.admits(call):
             return
         line, room = self._line, self._room
         rows, size_bytes = line.rows + call.rows, line.size_bytes + call.size_bytes
@@ -152,6 +151,12 @@ class Batcher:
             self._turn_ends_at = math.inf
             self._work()
             self._turn_ends_at = self._clock() + _LONG_TURN_S
+
+    def take_waiting(self) -> list[Call]:
+        """Return what waits, to be answered by whoever asks; what runs is not among it."""
+        left = [*self._line.empty(), *self._running.take_waiting()]
+        self._wake()  # there may be nothing left to do
+        return left
 
     def move(self, run: Run, policy: Policy, turns: Turns | None = None) -> None:
         """Give the next batches to another executor.
@@ -278,11 +283,7 @@ class Batcher:
         now = self._clock()
         self._line.settle(self._policy.max_rows, self._running.complete)
         expire(self._line.sweep(now))
-        for call in self._running.in_hand():
-            if call.deadline <= now:
-                call.fail(expired("execute"))
-        running = [call.deadline for call in self._running.in_hand() if not call.done]
-        self._alarm.set(min([self._line.earliest(), *running]))
+        self._alarm.set(min(self._running.expire(now), self._line.earliest()))
         if self._is_closing:
             self._wake()
         else:

@@ -4,7 +4,7 @@ Never  lets the text of an error that nobody named reach a client: it goes to ou
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from gateway.core.batching import MAX_SHAPE_CLASSES
@@ -104,6 +104,12 @@ def model_failure(error: Exception) -> GatewayError:
         _log.error("an executor failed in a way we did not name", exc_info=error)
     failure.__cause__ = error
     return failure
+
+
+def refuse(calls: Iterable[Call], error: Rejected) -> None:
+    """Fail calls that were not run, each with an object of its own."""
+    for call in calls:
+        call.fail(copy(error))
 
 
 def is_by_a_call(error: Exception) -> bool:

@@ -15,6 +15,7 @@ The record hears of an execution before any of its calls is answered: who has an
 finds it counted.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -96,9 +97,26 @@ class Running:
 
     def in_hand(self) -> list[Call]:
         """Return the calls that run or were in a batch that failed."""
-        suspects = (suspect.calls for suspect in self.suspects)
-        batches = [*(batch.calls for batch in self.batches), *self.halves, *suspects]
+        batches = [*(batch.calls for batch in self.batches), *self.halves, *self._suspected()]
         return [call for calls in batches for call in calls]
+
+    def expire(self, now: float) -> float:
+        """Fail what has expired; return the earliest deadline of the rest."""
+        calls = self.in_hand()
+        for call in calls:
+            if call.deadline <= now:
+                call.fail(expired("execute"))
+        return min([call.deadline for call in calls if not call.done], default=math.inf)
+
+    def take_waiting(self) -> list[Call]:
+        """Return the calls of batches that failed and wait to be run again: nobody here will."""
+        left = [call for calls in (*self.halves, *self._suspected()) for call in calls]
+        self.halves.clear()
+        self.suspects.clear()
+        return left
+
+    def _suspected(self) -> list[Sequence[Call]]:
+        return [suspect.calls for suspect in self.suspects]
 
     def abandon(self) -> list[Call]:
         """Give up all executions; return the calls, of which nobody here will hear more."""

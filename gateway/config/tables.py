@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gateway.config.access import AuthConfig, TlsConfig
+from gateway.config.breakers import BreakerConfig
 from gateway.config.kinds import (
     AnyPath,
     Count,
@@ -220,6 +221,7 @@ class Config(Table):
     admin_tls: TlsConfig = TlsConfig()
     limits: LimitsConfig = LimitsConfig()
     batching: BatchingConfig = BatchingConfig()
+    breaker: BreakerConfig = BreakerConfig()
     dialects: DialectsConfig = DialectsConfig()
     cache: CacheConfig = CacheConfig()
     redis: RedisConfig = RedisConfig()

@@ -18,6 +18,7 @@ The supervisor starts a conversation with Hello; the replica answers Started. Th
     Withdraw                fail readiness, ask callers to leave, serve on
     Retire                  accept no more, see everybody off, then end; a successor stands
     Drain                   end within so many seconds
+    Report   -> Reported    how the executors of all versions are; nobody waits for it long
              -> Disagreed   unasked: a shadow differs; the worst few alone
     Shares                  give out these parts of the quotas
     Ask      <- Ask         a caller of the data port wants what only the supervisor knows
@@ -29,6 +30,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
+from gateway.control.reports import Report, Reported
 from gateway.core.documents import Document
 from gateway.repository.proof import Proof
 from gateway.repository.reasons import shortened
@@ -263,10 +265,14 @@ ToReplica = (
     | Drain
     | Reply
     | Shares
+    | Report
 )
-ToSupervisor = Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed
+ToSupervisor = (
+    Started | Prepared | Published | Retired | Accepting | Released | Ask | Disagreed | Reported
+)
 
-Unasked = Retired | Released | Ask | Disagreed  # what answers nothing that the supervisor said
+# What answers nothing that the supervisor said, or nothing that a replica's life hangs on.
+Unasked = Retired | Released | Ask | Disagreed | Reported
 
 # Without a kind there is no message: a default would make one of `{}`.
 TO_REPLICA: TypeAdapter[ToReplica] = TypeAdapter(Annotated[ToReplica, Discriminator("kind")])

@@ -92,7 +92,7 @@ class Endpoints:
         """Hear what became of a request that was begun."""
         at = place.at
         self._rows[at] -= place.rows
-        self._watch.heard(self._names[at], place.permit, outcome, seconds)
+        self._watch.heard(self._names[at], place.permit, outcome, seconds, place.rows)
         before = self._standings[at]
         if outcome == "success":
             self._standings = outliers.succeeded(self._standings, at, now)

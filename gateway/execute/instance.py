@@ -31,7 +31,6 @@ from gateway.types import Call, Outputs, Signature
 
 Finish = Callable[[Outputs | Exception], None]
 
-_OPEN_S = 60.0  # what a process may take to load its version
 _END_S = 2.0  # from being asked to end to being killed
 
 _log = logging.getLogger(__name__)
@@ -41,7 +40,8 @@ _log = logging.getLogger(__name__)
 class Plan:
     """What every instance of a version runs, and how.
 
-    `command` starts a process, `opening` tells it what to load. `threads` compute at once.
+    `command` starts a process, `opening` tells it what to load, which takes `open_s` at most.
+    `threads` compute at once.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Plan:
     cost: Cost
     stalls: Policy
     threads: int
+    open_s: float = 60.0
 
 
 class Keeper(Protocol):
@@ -193,7 +194,7 @@ class Instance:
         self._has_served, self._reason = False, ""
         self.starts += 1
         self._worker = Worker.spawn(self._plan.command, self._plan.opening, self)
-        self._timer = asyncio.get_running_loop().call_later(_OPEN_S, self._give_up_start)
+        self._timer = asyncio.get_running_loop().call_later(self._plan.open_s, self._give_up_start)
 
     def _start_again(self) -> None:
         try:
@@ -210,7 +211,7 @@ class Instance:
 
     def _give_up_start(self) -> None:
         if not self._is_ready:
-            self._reason = f"its process was not ready after {_OPEN_S:g} s"
+            self._reason = f"its process was not ready after {self._plan.open_s:g} s"
             self._kill("stalled")
 
     def _look(self) -> Look | None:

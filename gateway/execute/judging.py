@@ -12,7 +12,7 @@ Never  blames a call unless it may be at fault, or an endpoint for having no roo
     no connection, or one that is closed before an answer has begun      the same
     504                             too late, by its clock as by ours
     400, 413, 422                   perhaps one call's fault: the batcher looks for it
-    500                             a failure, and perhaps one call's fault
+    500                             the same, and a failure where the call was alone
     an answer that is none, or is cut off, and any other status         a failure
 """
 
@@ -40,6 +40,14 @@ class Judgement:
     goes_elsewhere: bool = False
     has_no_room: bool = False
     pause_s: float = 2.0
+
+    def told(self, calls: int) -> Outcome:
+        """Return what it tells of the endpoint: nothing, while one of several calls may be at
+        fault. They will be asked about again, fewer and fewer.
+        """
+        error = self.error
+        is_open = calls > 1 and isinstance(error, ModelFailed) and error.by_a_call
+        return "void" if is_open else self.outcome
 
 
 def judge(reply: Reply) -> Judgement:

@@ -29,7 +29,19 @@ from gateway.execute.instance import Finish, Instance, Plan
 from gateway.types import Call, Outputs
 
 Run = Callable[[Sequence[Call], Finish], None]
-Around = Callable[[str, Run], Run]  # the name of an instance, and what it runs
+
+
+class Guarded(Protocol):
+    """What stands around an instance."""
+
+    def run(self, calls: Sequence[Call], finish: Finish) -> None:
+        """Have the instance run the calls, or finish with a refusal."""
+
+    def may_start(self) -> bool:
+        """Say whether it would have them run."""
+
+
+Around = Callable[[str, Run], Guarded]  # the name of an instance, and what it runs
 
 
 class Room(Protocol):
@@ -53,20 +65,24 @@ class InstanceView:
     starts: int
 
 
-def _bare(_name: str, run: Run) -> Run:
-    return run
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """Nothing stands around it."""
+
+    name: str
+    run: Run
+
+    def may_start(self) -> bool:
+        return True
 
 
 class Processes:
     """Mutable state: the instances, and which of them is the refuge."""
 
-    def __init__(self, plan: Plan, instances: int, room: Room, around: Around = _bare) -> None:
+    def __init__(self, plan: Plan, instances: int, room: Room, around: Around = _Bare) -> None:
         self._room = room
         self._instances = [Instance(f"process/{at}", plan, self) for at in range(instances)]
-        self._runs = {one: around(one.name, one.run) for one in self._instances}
-        self._waits = {
-            one: around(one.name, partial(one.run, is_patient=True)) for one in self._instances
-        }
+        self._guards = {one: around(one.name, one.run) for one in self._instances}
         self._refuge: Instance | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,19 +108,22 @@ class Processes:
 
     def run(self, calls: Sequence[Call], finish: Finish) -> None:
         """Run the calls in an instance that is free. Raises: NotReady, where none is."""
-        for one in self._instances:
-            if one.is_free and one is not self._refuge:
-                self._runs[one](calls, finish)
-                return
-        raise _no_room()
+        free = [one for one in self._instances if one.is_free and one is not self._refuge]
+        if not free:
+            raise _no_room()
+        guards = [self._guards[one] for one in free]
+        next((one for one in guards if one.may_start()), guards[0]).run(calls, finish)
 
     def run_suspects(self, calls: Sequence[Call], finish: Finish) -> None:
         """Run the calls in the refuge. Raises: NotReady, where it is not free."""
-        self._retry(self._runs, calls, finish)
+        refuge = self._free_refuge()
+        self._guards[refuge].run(calls, partial(self._after, finish))
 
     def wait_for_suspects(self, calls: Sequence[Call], finish: Finish) -> None:
-        """The same, for as long as anybody waits for them."""
-        self._retry(self._waits, calls, finish)
+        """The same, for as long as anybody waits for them: however long, it is not held against
+        the instance.
+        """
+        self._free_refuge().run(calls, partial(self._after, finish), is_patient=True)
 
     def statistics(self) -> tuple[InstanceView, ...]:
         return tuple(
@@ -127,11 +146,11 @@ class Processes:
         tell()
         self.changed()
 
-    def _retry(self, runs: dict[Instance, Run], calls: Sequence[Call], finish: Finish) -> None:
+    def _free_refuge(self) -> Instance:
         refuge = self._refuge
         if refuge is None or not refuge.is_free:
             raise _no_room()
-        runs[refuge](calls, partial(self._after, finish))
+        return refuge
 
     def _after(self, finish: Finish, result: Outputs | Exception) -> None:
         finish(result)

@@ -204,7 +204,7 @@ class Remote:
             if said is None:
                 outcome = self._given_up(calls, request, now - began)
             elif isinstance(said, Judgement):
-                outcome = said.outcome
+                outcome = said.told(len(calls))
                 if said.has_no_room:
                     self._endpoints.refused(place, now)
                 if said.goes_elsewhere:

@@ -23,19 +23,9 @@ import onnxruntime as ort
 from gateway.core.datatypes import BY_ONNX, DATATYPES
 from gateway.core.stacking import bucket, pad, stack, zeros
 from gateway.errors import ModelFailed
+from gateway.execute.words import what_failed, why_not_opened
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec
 
-# What ONNX Runtime says where it is too old for a model: (its words, ours).
-_UNKNOWN = (
-    (
-        re.compile(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)"),
-        r"opset \1 of \2 is unknown to this ONNX Runtime: expected at most \3, got \1",
-    ),
-    (
-        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
-        r"IR version \1 is unknown to this ONNX Runtime: expected at most \2, got \1",
-    ),
-)
 _USE_FILES_DIRECTLY = "session.use_external_initializer_file_buffers_directly"
 _NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory|Unable to allocate")
 _NO_FILES: Mapping[str, memoryview] = {}
@@ -82,7 +72,7 @@ class Session:
                 str(path), _options(settings, files), providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise LoadFailed(f"{path}: {_why_not_opened(error)}") from error
+            raise LoadFailed(f"{path}: {why_not_opened(error)}") from error
         self._files = files  # after `_ort`: what is set last is let go last
         batches = settings.max_batch_rows > 0
         inputs = _specs(path, self._ort.get_inputs(), batches, settings.inputs)
@@ -171,7 +161,7 @@ class Session:
         try:
             outputs: list[Array] = self._ort.run(self._output_names, feeds)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise ModelFailed(_first_line(error)) from error
+            raise ModelFailed(what_failed(error)) from error
         return outputs
 
     def _run_ort_values(self, arrays: Sequence[Array]) -> list[Array]:
@@ -185,7 +175,7 @@ class Session:
         try:
             values = self._ort.run_with_ort_values(self._output_names, feeds)
         except Exception as error:  # as above
-            raise ModelFailed(_first_line(error)) from error
+            raise ModelFailed(what_failed(error)) from error
         return [
             _bits(value) if spec.datatype == "BF16" else value.numpy()
             for spec, value in zip(self.signature.outputs, values, strict=True)
@@ -230,18 +220,6 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _why_not_opened(error: Exception) -> str:
-    line = _first_line(error)
-    for words, ours in _UNKNOWN:
-        if match := words.search(line):
-            return match.expand(ours)
-    return line
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _spec(path: Path, node: ort.NodeArg, batches: bool) -> TensorSpec:

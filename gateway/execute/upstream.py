@@ -62,7 +62,9 @@ class Watches(Protocol):
 
     def may_send(self, endpoint: str) -> object | None: ...
 
-    def heard(self, endpoint: str, permit: object, outcome: Outcome, seconds: float) -> None: ...
+    def heard(
+        self, endpoint: str, permit: object, outcome: Outcome, seconds: float, rows: int
+    ) -> None: ...
 
 
 class Unwatched:
@@ -71,7 +73,9 @@ class Unwatched:
     def may_send(self, endpoint: str) -> object | None:
         return self
 
-    def heard(self, endpoint: str, permit: object, outcome: Outcome, seconds: float) -> None:
+    def heard(
+        self, endpoint: str, permit: object, outcome: Outcome, seconds: float, rows: int
+    ) -> None:
         """Forget it."""
 
 

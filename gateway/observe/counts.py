@@ -10,9 +10,11 @@ less than the sum of its parts is read last, and is at least that sum.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gateway.core.breaker import State
 from gateway.observe import layout
+from gateway.observe.breakers import openings, states, worst
 from gateway.observe.layout import FAIL_NS, HISTOGRAM_CELLS, OUTCOMES, SIZE_CELLS, SIZES
 
 Size = tuple[int, int, int, int]
@@ -32,6 +34,8 @@ class Counts:
     have HISTOGRAM_CELLS buckets, not cumulative; `shed` in the order of `SHED_NAMES`,
     `shadowed` in that of `SHADOW_NAMES`, `disagreements` in that of the outputs; `sizes`
     maps the rows of an execution to (executions, input, infer, output nanoseconds).
+    `breakers` are the worst states by executor instance: no sums, and gone with their replica;
+    `openings` says how often they opened.
     """
 
     executing: int = 0
@@ -55,6 +59,8 @@ class Counts:
     queue: tuple[int, ...] = _NO_TIMES
     execution: tuple[int, ...] = _NO_TIMES
     sizes: Mapping[int, Size] = field(default_factory=dict)
+    openings: int = 0
+    breakers: Mapping[str, State] = field(default_factory=dict)
     retries: int = 0
 
 
@@ -66,6 +72,7 @@ def read(row: memoryview) -> Counts:
     cells: list[int] = row[:SIZES].tolist()
     if not any(cells):
         return ZERO
+    breakers = cells[layout.BREAKERS : layout.BREAKERS + layout.MOST_BREAKERS]
     return Counts(
         cells[layout.EXECUTING],
         cells[layout.LAST_INFERENCE_MS],
@@ -88,6 +95,8 @@ def read(row: memoryview) -> Counts:
         _histogram(cells, layout.QUEUE),
         _histogram(cells, layout.EXECUTION),
         _sizes(row, cells[layout.SIZES_USED]),
+        openings(breakers),
+        states(breakers),
         cells[layout.RETRIES],
     )
 
@@ -135,8 +144,15 @@ def plus(one: Counts, other: Counts) -> Counts:
         _added(one.queue, other.queue),
         _added(one.execution, other.execution),
         _merged(one.sizes, other.sizes),
+        one.openings + other.openings,
+        worst(one.breakers, other.breakers),
         one.retries + other.retries,
     )
+
+
+def settled(counts: Counts) -> Counts:
+    """Return what stays of what a writer has counted, when it writes no more."""
+    return replace(counts, executing=0, breakers={})
 
 
 def _outcomes(cells: list[int]) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ A row, from its first cell:
     REQUEST, QUEUE, EXECUTION   histograms: one cell per bucket of `BUCKETS_S`, one more
                          for what is above them all
     SHED                 requests refused, in the order of `SHED_NAMES`
+    BREAKERS             how executor instances are, as `observe/breakers.py` writes it: not
+                         counters, but gauges
     SIZES                slots of SIZE_CELLS, one per batch size seen: rows, executions,
                          input, infer and output nanoseconds
 
@@ -119,6 +121,8 @@ MOST_OUTPUTS = 16
 SHED = 112  # requests by what there was no room for
 SHED_NAMES: tuple[Shed, ...] = get_args(Shed)
 RETRIES = 122  # batches that another endpoint was asked for as well
+BREAKERS = 128
+MOST_BREAKERS = 16  # further instances are not shown
 SIZES = 144
 SIZE_CELLS = 5
 MOST_SIZES = 1024  # sizes beyond are counted everywhere but in a slot
@@ -136,6 +140,7 @@ assert max(FAIL_NS, SHED_ROWS, FALLBACKS) < SHADOWED
 assert SHADOWED + len(SHADOW_NAMES) <= REQUEST
 assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
 assert DISAGREEMENTS + MOST_OUTPUTS <= SHED
-assert SHED + len(SHED_NAMES) <= RETRIES < SIZES
+assert SHED + len(SHED_NAMES) <= RETRIES < BREAKERS
+assert BREAKERS + MOST_BREAKERS <= SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS
 assert QUOTAS + 2 * MOST_QUOTAS <= ROW_CELLS

@@ -22,8 +22,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from struct import Struct
 
+from gateway.core.breaker import State
 from gateway.errors import Shed
 from gateway.observe import layout
+from gateway.observe.breakers import cell_of
 from gateway.observe.layout import (
     BUCKETS_S,
     EXECUTION,
@@ -54,16 +56,17 @@ class Record:
     """What it is told of stands in the row when it returns.
 
     Row 0 hears `heartbeat`, `moved`, `refuse`, `shed`, `asked` and `over`; any other row `begin`,
-    `finish`, `complete`, `refuse`, `shed`, `fell_back` and `retried`, that of a shadow `shadowed`
-    and `disagreed` too.
+    `finish`, `complete`, `refuse`, `shed` and `fell_back`, that of a shadow `shadowed` and
+    `disagreed` too, that of a version by itself `breaker` and `retried`.
 
-    Mutable state: the numbers of the row's first cells, and `_sizes`, the slots in use.
+    Mutable state: the numbers of the row's first cells, `_sizes`, the slots in use, and the
+    cells of executor instances (`_breakers`).
     """
 
     __slots__ = (
-        "_executing", "_execution_ns", "_executions", "_head", "_infer_ns", "_inferences",
-        "_input_ns", "_last_ms", "_output_ns", "_queue_ns", "_row", "_sizes", "_slot",
-        "_success_ns", "_successes", "_wall_s",
+        "_breakers", "_executing", "_execution_ns", "_executions", "_head", "_infer_ns",
+        "_inferences", "_input_ns", "_last_ms", "_output_ns", "_queue_ns", "_row", "_sizes",
+        "_slot", "_success_ns", "_successes", "_wall_s",
     )  # fmt: skip
 
     def __init__(self, row: memoryview, wall_s: Callable[[], float] = time.time) -> None:
@@ -86,6 +89,7 @@ class Record:
             self._successes,
         ) = row[: layout.HEAD_CELLS].tolist()
         starts = range(SIZES, SIZES + used * SIZE_CELLS, SIZE_CELLS)
+        self._breakers: dict[str, int] = {}
         sizes = [_Size(start, row[start : start + SIZE_CELLS].tolist()) for start in starts]
         self._sizes = {size.rows: size for size in sizes}
 
@@ -157,6 +161,15 @@ class Record:
     def disagreed(self, output: int, rows: int) -> None:
         """Count rows of which this shadow would have said something else."""
         self._row[layout.DISAGREEMENTS + min(output, layout.MOST_OUTPUTS - 1)] += rows
+
+    def breaker(self, name: str, state: State | None) -> None:
+        """Show how an executor instance is; None: it is there no more."""
+        cell = self._breakers.setdefault(name, layout.BREAKERS + len(self._breakers))
+        if cell < layout.BREAKERS + layout.MOST_BREAKERS:
+            opened = (self._row[cell] >> 16) + (state is State.OPEN)
+            shown = cell_of(name, state, opened)
+            if shown is not None:
+                self._row[cell] = shown
 
     def heartbeat(self, now_ns: int, connections: int) -> None:
         """Show that the loop turns. Units: monotonic nanoseconds."""

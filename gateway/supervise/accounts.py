@@ -17,10 +17,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, Self
 
-from gateway.control.messages import Ask, Disagreed, Reply, Retired
+from gateway.control.messages import (
+    Ask,
+    Disagreed,
+    Reply,
+    Retired,
+)
+from gateway.control.reports import Reported
 from gateway.core.quarantine import Death, History, is_attributable, judge
 from gateway.errors import GatewayError
 from gateway.supervise.allotting import Allotting
+from gateway.supervise.breakers import Breakers
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.ledger import Ledger
 from gateway.supervise.oomkills import oom_kills
@@ -48,6 +55,7 @@ class Accounts:
         self.settings = settings
         self.disagreements = Disagreements()
         self.allotting = Allotting()
+        self.breakers = Breakers()
         self._ledger = ledger
         self._history = History()
         self._oom_kills = oom_kills()
@@ -72,11 +80,15 @@ class Accounts:
         """Count what a new process writes, and tell it its parts of the quotas."""
         self._ledger.attach(replica.memory)
         self.allotting.began(replica)
+        self.breakers.began(replica)
 
-    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed | Reported) -> None:
         """Settle retired rows; have a question answered beside everything else; pass on what
-        shadows said.
+        shadows said, and how executors are.
         """
+        if isinstance(message, Reported):
+            self.breakers.hear(replica, message)
+            return
         if isinstance(message, Disagreed):
             self.disagreements.note(message)
             return
@@ -89,6 +101,7 @@ class Accounts:
 
     async def ended(self, replica: Replica, code: int) -> str:
         """Settle what the process wrote, and judge what it died of."""
+        self.breakers.ended(replica)
         loading = replica.loading()
         suspects = {*loading, *self._ledger.executing(replica.memory)}
         self._ledger.detach(replica.memory)

@@ -1,6 +1,7 @@
-"""Allocator: what replicas' memory allocator is told, by their environment.
+"""Allocator: the environment of replicas, by which their memory allocator is told what to do.
 
-Job    the one place of glibc's tunables; what GLIBC_TUNABLES says already is obeyed.
+Job    the one place of glibc's tunables; what GLIBC_TUNABLES says already is obeyed. Settings,
+       some of which are secrets, are left out: a replica is told them over its channel.
 Never  changes this process's own.
 
 A model is freed while its thread holds the interpreter, so a free must give nothing back:
@@ -29,3 +30,8 @@ def with_tunables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for a process that loads models; of two values the last counts."""
     theirs = [environ[_NAME]] if environ.get(_NAME) else []
     return {**environ, _NAME: ":".join([*_TUNABLES, *theirs])}
+
+
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that tells no settings."""
+    return {name: text for name, text in environ.items() if not name.startswith("GATEWAY_")}

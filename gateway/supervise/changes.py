@@ -99,10 +99,14 @@ class Changes:
                 self._ledger.retire(row)
 
     def condemn(self, digest: str, event: Quarantined) -> bool:
-        """Take out whatever has `digest`, at once; say whether anything had."""
+        """Take out whatever has `digest`, at once; say whether anything had.
+
+        But not what runs in processes of its own: it killed those, if anybody.
+        """
         found = self._attempts is not None and self._attempts.condemn(digest, event.reason)
         for known in self._register:
-            if known.assigned is not None and known.assigned.proof.digest == digest:
+            proof = None if known.assigned is None else known.assigned.proof
+            if proof is not None and proof.digest == digest and proof.executor != "process":
                 found = True
                 self._drop(known)
                 self._register.step(known, event)

@@ -18,6 +18,7 @@ from gateway.errors import Rejected
 from gateway.observe.counts import ZERO
 from gateway.observe.statistics import statistics
 from gateway.supervise.accounts import Accounts
+from gateway.supervise.breakers import BreakersView
 from gateway.supervise.exporter import Exporter
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.inventory import Inventory, VersionView
@@ -45,6 +46,7 @@ class Front:
     ) -> None:
         self.traffic = traffic
         self._disagreements = accounts.disagreements
+        self._breakers = accounts.breakers
         self._inventory = inventory
         self._fleet = fleet
         self._ledger = ledger
@@ -93,6 +95,10 @@ class Front:
         names = {(model, one.version) for one in document.shadows}
         counts = self._ledger.image(names).counts() if names else {}
         return shadow_views(document, counts, self._inventory.known(model), self._disagreements)
+
+    async def breakers(self) -> BreakersView:
+        """Return how the executors of all replicas are."""
+        return await self._breakers.ask()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type."""

@@ -29,9 +29,9 @@ mean is worked out later, where it holds nobody.
 
 import secrets
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals
+from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals, settled
 from gateway.observe.layout import (
     CONNECTIONS,
     EXECUTING,
@@ -219,7 +219,7 @@ class Ledger:
         row.writers.discard(memory)
         counts = read(memory.row(number))
         if counts != ZERO:
-            self._settled.add(row.key, replace(counts, executing=0))
+            self._settled.add(row.key, settled(counts))
             memory.clear(number)
         self._release(number)
 

@@ -1,15 +1,17 @@
-"""Outcomes: what became of requests, and of what there was no room for them, in metrics.
+"""Outcomes: what became of requests, of what there was no room for them, and how those are who
+should answer them, in metrics.
 
 Life   pure functions over the counts of one snapshot.
 Never  makes a series of a caller's words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.observe.counts import Counts
 from gateway.observe.layout import OUTCOME_NAMES, SHED_NAMES
+from gateway.supervise.ledger import DIRECT
 
 Quotas = Mapping[str, tuple[int, int]]  # by name: requests of its holder, and those over it
 Labels = tuple[str, str, str]  # model, version, variant
@@ -68,3 +70,25 @@ def quotas(asked: Quotas) -> Metric:
         family.add_metric((name, "passed"), count - over)
         family.add_metric((name, "refused"), over)
     return family
+
+
+def breakers(totals: Mapping[Labels, Counts]) -> Iterator[Metric]:
+    """Yield how executors are, the worst of all replicas, and how often they were opened."""
+    states = GaugeMetricFamily(
+        "gateway_breaker_state",
+        "The worst of all replicas: 0 CLOSED, 1 HALF_OPEN, 2 OPEN, 3 FORCED_OPEN, "
+        "-1 METRICS_ONLY, -2 DISABLED.",
+        labels=("model", "version", "executor"),
+    )
+    opened = CounterMetricFamily(
+        "gateway_breaker_openings",
+        "Times that a breaker of the version opened.",
+        labels=("model", "version"),
+    )
+    for (model, version, variant), counts in totals.items():
+        if variant == DIRECT:
+            opened.add_metric((model, version), counts.openings)
+        for executor, state in counts.breakers.items():
+            states.add_metric((model, version, executor), state)
+    yield states
+    yield opened

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from socket import socket
 from typing import Protocol
 
-from gateway.control.messages import Ask, Disagreed, Hello, Retired, Unasked
+from gateway.control.messages import (
+    Ask,
+    Disagreed,
+    Hello,
+    Retired,
+    Unasked,
+)
+from gateway.control.reports import Reported
 from gateway.supervise.replica import Replica
 
 Hear = Callable[[Replica, Unasked], None]
@@ -46,7 +53,7 @@ class Overseer(Protocol):
     def began(self, replica: Replica) -> None:
         """Hear that a process was started."""
 
-    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed | Reported) -> None:
         """Hear what a process says unasked."""
 
     async def ended(self, replica: Replica, code: int) -> str:

@@ -37,6 +37,7 @@ from gateway.control.trial import (
 )
 from gateway.core.costs import Bounds
 from gateway.repository.proof import Found, Proof
+from gateway.supervise.allocator import without_settings
 from gateway.supervise.signals import signal_name
 from gateway.supervise.spare import spare_bytes
 
@@ -237,6 +238,7 @@ class _Child:
                     [*command, "--parent", str(os.getpid())],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
+                    env=without_settings(os.environ),
                     process_group=0,  # a Ctrl-C is for the supervisor
                 )
             except OSError:

@@ -44,7 +44,7 @@ from gateway.control.messages import (
 )
 from gateway.observe.layout import HEARTBEAT_NS
 from gateway.observe.memory import Memory
-from gateway.supervise.allocator import with_tunables
+from gateway.supervise.allocator import with_tunables, without_settings
 
 Key = tuple[str, int]  # what is awaited: the kind of an answer, and its number
 
@@ -281,7 +281,7 @@ def _execute(
             "--slots", ",".join(map(str, numbers)),
         ],
         stdin=subprocess.DEVNULL,
-        env=with_tunables(os.environ),
+        env=with_tunables(without_settings(os.environ)),
         pass_fds=(control.fileno(), memory.fd, *numbers),
         process_group=0,
     )  # fmt: skip

@@ -9,12 +9,14 @@ Never  takes differences: whoever asks twice does, within one epoch.
      "refusals":  {"outcomes": {...}, "request": [...]},
      "keys":      [{"model", "version", "digest", "arm", "revision", "executing",
                     "last_inference_ms", "counters": {...}, "outcomes": {...},
+                    "breakers": {"openings", "states": {executor: number, the worst}},
                     "shadow": {"shadowed": {...}, "disagreements": [rows, by output]},
                     "histograms": {"request": [...], "queue": [...], "execution": [...]},
                     "sizes": [{"rows", "executions", "input_ns", "infer_ns", "output_ns"}]}]}
 
-Everything below `counters`, `outcomes`, `shadow`, `histograms` and `sizes` only ever grows; buckets
-are not cumulative. Another epoch means another supervisor: everything began at zero.
+Everything below `counters`, `outcomes`, `shadow`, `histograms` and `sizes` only ever grows, and so
+do `openings`; buckets are not cumulative. Another epoch means another supervisor: everything
+began at zero.
 A key without a digest sums what was retired long ago, and grows when more of that falls
 into it: it belongs to sums, not to differences. A key that was seen and is missing has
 fallen into one.
@@ -65,6 +67,7 @@ def _key(key: RowKey, counts: Counts) -> Document:
         "counters": {name: getattr(counts, name) for name in _COUNTERS},
         "outcomes": _outcomes(counts),
         "shed": _shed(counts),
+        "breakers": {"openings": counts.openings, "states": counts.breakers},
         "shadow": {
             "shadowed": dict(zip(SHADOW_NAMES, counts.shadowed, strict=True)),
             "disagreements": list(counts.disagreements),

@@ -24,6 +24,7 @@ from gateway.control.messages import (
     Shares,
     Table,
 )
+from gateway.control.reports import Report, Reported
 from gateway.observe.counts import read_quota
 from tests.app.supervising import Led, leading, proved, table_of
 from tests.app.test_serving import ECHO, patient, waits
@@ -114,6 +115,15 @@ def test_versions_are_prepared_one_after_another_and_answered_each(led: Led, fol
     led.hear(Published)
     assert led.hear(Prepared) == Prepared(7)
     assert led.hear(Prepared) == Prepared(8)
+
+
+def test_it_says_how_its_executors_are(led: Led) -> None:
+    led.say(Report(5))
+    reported = led.hear(Reported)
+    told = {(one.model, one.executor, one.state, one.calls) for one in reported.breakers}
+    assert reported.ticket == 5
+    assert told == {("echo", "inline", "CLOSED", 0), ("patient", "thread", "CLOSED", 0)}
+    assert all(one.next_try is not None and one.since <= one.next_try for one in reported.breakers)
 
 
 def test_what_leaves_the_table_is_final_when_it_is_closed(models: tuple[Assigned, ...]) -> None:

@@ -17,7 +17,8 @@ from gateway.batch.batcher import Batcher, Busy, Statistics
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
 from gateway.core.batching import Policy
-from gateway.errors import Draining
+from gateway.core.breaker import State
+from gateway.errors import BreakerOpen, Draining
 from gateway.execute.session import Session
 from gateway.observe.counts import read
 from gateway.observe.record import Record
@@ -31,13 +32,17 @@ from tests.wire.harness import turns
 from tests.zoo import write_shelf
 
 T = TypeVar("T")
+BEYOND = 99  # the shelf's end: the model fails
 
 
 class Scene:
     """A version that is open, and its session, held by nobody but it."""
 
-    def __init__(self, opened: Opened, session: "weakref.ref[Session]", busy: Busy) -> None:
+    def __init__(
+        self, opened: Opened, session: "weakref.ref[Session]", busy: Busy, row: memoryview
+    ) -> None:
         self.opened = opened
+        self.row = row
         self.session = session
         self.busy = busy
         self.moves = 0
@@ -66,11 +71,12 @@ def played(
         loaded = load(proof)
         session = weakref.ref(loaded.session)
         busy: Busy = set()
+        row = a_row()
         opened = await open_version(
-            loaded, configured, a_record(), lambda: moves.append(None), busy
+            loaded, configured, Record(row), lambda: moves.append(None), busy
         )
         del loaded
-        made = Scene(opened, session, busy)
+        made = Scene(opened, session, busy, row)
         result = await scene(made)
         made.moves = len(moves)
         return result
@@ -192,6 +198,84 @@ def test_a_version_that_moves_to_a_thread_says_so(
         played(tmp_path, scene, Config.model_validate({"batching": batching}))
     assert scenes[0].moves == 1
     assert "shelf version 1 held the event loop too long too often" in caplog.text
+
+
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+def test_a_version_that_keeps_failing_is_asked_no_more_by_any_of_its_arms(
+    tmp_path: Path, executor: str
+) -> None:
+    write_shelf(tmp_path, settings=f'[execution]\nexecutor = "{executor}"\n')
+
+    async def scene(scene: Scene) -> None:
+        arm = scene.opened.open_arm(a_record())
+        for _ in range(20):
+            scene.answered.clear()
+            scene.ask(BEYOND, arm)
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        for batcher in (arm, scene.opened.batcher):
+            assert type(scene.ask(7, batcher).error) is BreakerOpen
+        (told,) = scene.opened.breakers()
+        assert (told.model, told.version, told.executor) == ("shelf", "1", executor)
+        assert (told.state, told.calls, told.failure_ratio) == ("OPEN", 20, 1.0)
+        assert told.next_try is not None
+        assert 4.0 <= told.next_try - told.since <= 6.1
+        assert read(scene.row).breakers == {executor: State.OPEN}
+        await scene.opened.close(5.0)
+        assert scene.opened.breakers() == ()
+        assert (read(scene.row).breakers, read(scene.row).openings) == ({}, 1)
+
+    played(tmp_path, scene)
+
+
+def test_what_waits_in_an_arm_is_refused_with_the_rest(tmp_path: Path) -> None:
+    settings = 'max_execution_rows = 1\n[execution]\nexecutor = "thread"\n'
+    write_shelf(tmp_path, settings=settings)
+
+    async def scene(scene: Scene) -> list[type]:
+        """Many failures; an arm's calls, of which there are more, take turns with them."""
+        calls = [scene.ask(BEYOND) for _ in range(64)]
+        arm = scene.opened.open_arm(a_record())
+        calls += [scene.ask(7, arm) for _ in range(200)]
+        while not all(call.done for call in calls):
+            scene.answered.clear()
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        refused = {type(call.error) for call in calls[64:] if call.error is not None}
+        await scene.opened.close(5.0)
+        return [*refused]
+
+    assert played(tmp_path, scene) == [BreakerOpen]
+
+
+def test_a_version_that_moved_to_a_thread_has_a_breaker_there(tmp_path: Path) -> None:
+    batching = {"inline_budget_ms": 0.000001, "inline_row_us": 1e9}
+    write_shelf(tmp_path)
+
+    async def scene(scene: Scene) -> None:
+        assert [told.executor for told in scene.opened.breakers()] == ["inline"]
+        for _ in range(50):
+            scene.answered.clear()
+            scene.ask(1)
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        assert [told.executor for told in scene.opened.breakers()] == ["thread"]
+        assert read(scene.row).breakers == {"thread": State.CLOSED}
+        await scene.opened.close(5.0)
+
+    played(tmp_path, scene, Config.model_validate({"batching": batching}))
+
+
+def test_a_breaker_that_is_off_says_so_and_refuses_nobody(tmp_path: Path) -> None:
+    write_shelf(tmp_path)
+
+    async def scene(scene: Scene) -> None:
+        for _ in range(50):
+            scene.answered.clear()
+            scene.ask(BEYOND)
+            await asyncio.wait_for(scene.answered.wait(), 30.0)
+        assert scene.ask(7).error is None
+        assert read(scene.row).breakers == {"inline": State.DISABLED}
+        await scene.opened.close(5.0)
+
+    played(tmp_path, scene, Config.model_validate({"breaker": {"mode": "off"}}))
 
 
 # arms

@@ -12,6 +12,7 @@ from gateway.app.remoting import open_elsewhere
 from gateway.app.rooms import open_replica
 from gateway.batch.batcher import Busy
 from gateway.config import Config, parse_model
+from gateway.core.breaker import State
 from gateway.core.documents import Shadow
 from gateway.errors import Draining
 from gateway.execute.session import LoadFailed
@@ -121,6 +122,21 @@ def test_a_retry_is_counted(tmp_path: Path, servers: tuple[Elsewhere, Elsewhere]
     answers = opened(tmp_path, tuple(server.url for server in servers), row, scene)
     assert answers == [[2.0 * number] for number in range(len(answers))]
     assert read(row).retries == 1
+
+
+def test_each_endpoint_has_a_breaker_of_its_own(
+    tmp_path: Path, servers: tuple[Elsewhere, Elsewhere]
+) -> None:
+    async def scene(one: Opened) -> dict[str, State]:
+        servers[0].behave = servers[1].behave = resetting
+        for number in range(60):
+            await answered(one, a_call(number))
+        return {name: reading.state for name, reading in one.gate.readings()}
+
+    urls = tuple(server.url for server in servers)
+    states = opened(tmp_path, urls, a_row(), scene)
+    assert states.keys() == {"remote/0", "remote/1"}
+    assert State.OPEN in states.values()
 
 
 def test_closing_gives_up_what_hangs(tmp_path: Path, servers: tuple[Elsewhere, Elsewhere]) -> None:

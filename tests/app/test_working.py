@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -45,11 +46,8 @@ class Working(Keeping):
         self._signature = proved.signature
 
     async def runs(self, *calls: Call) -> Outputs | ModelFailed:
-        self.worker.run(calls, self._signature)
-        await self.rung()
-        batches = self._signature.max_batch_rows
-        rows = sum(call.rows for call in calls) if batches else None
-        return self.worker.result(len(calls), rows, self._signature)
+        batches = self._signature.max_batch_rows > 0
+        return await self.asked(*calls, signature=self._signature, has_rows=batches)
 
 
 def worked(proved: Proof, scene: Callable[[Working], Coroutine[object, object, T]]) -> T:
@@ -130,17 +128,13 @@ def test_files_that_changed_since_they_were_proved_are_refused(tmp_path: Path) -
     proved = proof(onnx)
     models_onnx.overflows_the_stack(onnx)  # opening it would be the end
 
-    async def scene(working: Working) -> str | None:
-        reason = await working.readiness()
+    async def act() -> str:
+        working = Working(proved)
+        reason = str(await working.readiness())
         assert await working.code() == 1
         return reason
 
-    async def act() -> str | None:
-        return await scene(Working(proved))
-
-    reason = acted(act)
-    assert reason is not None
-    assert "changed since it was proved" in reason
+    assert "changed since it was proved" in acted(act)
 
 
 def limited(max_memory_bytes: int) -> ModelSettings:
@@ -152,7 +146,7 @@ def test_a_version_that_needs_more_memory_than_it_may_have_is_refused(tmp_path: 
     onnx = models_onnx.eats_memory(tmp_path / "model.onnx", elements=1 << 24)
     proved = replace(proof(onnx), found=found(onnx, limited(16 * _MIB)))
 
-    async def act() -> str | None:
+    async def act() -> object:
         working = Working(proved)
         reason = await working.readiness()
         assert await working.code() == 1
@@ -221,6 +215,26 @@ def test_a_process_does_not_outlive_its_replica(tmp_path: Path) -> None:
     )
     assert replica.returncode == -9
     assert has_ended(int(replica.stdout))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_everybody_leaves_it_to_the_replica_to_end_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Who stops a whole group asks the replica to drain, which needs its processes."""
+    proved = proof(models_onnx.twice(tmp_path / "model.onnx"))
+
+    async def scene(working: Working) -> None:
+        await working.readiness()
+        os.kill(working.worker.pid, number)
+        assert isinstance(await working.runs(a_call(1)), Outputs)
+        working.worker.dismiss()
+        assert await working.code() == 0
+
+    async def act() -> None:
+        await scene(Working(proved))
+
+    acted(act)
 
 
 def test_a_process_is_interrupted_by_nobody_in_its_terminal(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from bench.ratios import Verdict
 STAY = Counts(1000, 0, 0, 1000, {"200": 1000}, 0.01, 0.04, 0.05)
 LEAVE = Counts(400, 0, 380, 20, {"200": 20})
 NOBODY = Counts(0, 0, 0, 0)
-ALONE = Seen(STAY, NOBODY, 5.0, 4.0, 0.0)
+ALONE = Seen(STAY, NOBODY, 0.005, 0.0)
 
 
-def with_leavers(accepted: int = 1000, failed: int = 0, p99_s: float = 0.04) -> Seen:
+def with_leavers(
+    accepted: int = 1000, failed: int = 0, p99_s: float = 0.04, cpu_s: float = 0.00505
+) -> Seen:
     answers = {"200": accepted, "500": failed}
-    return Seen(replace(STAY, answers=answers, p99_s=p99_s), LEAVE, 5.0, 4.04, 380.0)
+    return Seen(replace(STAY, answers=answers, p99_s=p99_s), LEAVE, cpu_s, 380.0)
 
 
 def met(found: list[object]) -> list[bool]:
@@ -33,11 +35,11 @@ def test_a_failure_and_a_long_wait_are_noticed() -> None:
     assert met([*judge_amid([(amid, ALONE)])]) == [False, False]
 
 
-def test_work_for_those_who_left_is_what_the_others_lose() -> None:
-    lost, failed, cpu = judge_queued([(with_leavers(990), ALONE)])
-    assert lost.seen.median == pytest.approx(0.01)
-    assert "380 seen to leave; 20 were answered first" in lost.note
-    assert cpu.seen.median == pytest.approx(4.04 / 4.0 * 1000 / 990)
-    assert met([lost, failed]) == [True, True]
-    lost, *_ = judge_queued([(with_leavers(900), ALONE)])
-    assert met([lost]) == [False]
+def test_cpu_that_the_others_have_nothing_of_was_spent_on_those_who_left() -> None:
+    spent, failed, answers = judge_queued([(with_leavers(990), ALONE)])
+    assert spent.seen.median == pytest.approx(0.01)
+    assert "380 seen to leave; 20 were answered first" in spent.note
+    assert answers.seen.median == 0.99
+    assert met([spent, failed]) == [True, True]
+    spent, *_ = judge_queued([(with_leavers(cpu_s=0.0052), ALONE)])
+    assert met([spent]) == [False]

@@ -440,3 +440,9 @@ def test_a_url_of_redis_that_is_refused_is_not_repeated() -> None:
     assert told[0] == "$.redis.url"
     assert "percent-encoded" in told[1]
     assert "pa55" not in told[1]
+
+
+def test_a_breaker_stays_open_for_no_longer_than_it_may() -> None:
+    assert faults({"breaker": {"open_s": 61.0}}) == {
+        "$.breaker": "open_s must be at most max_open_s (60.0), got 61.0"
+    }

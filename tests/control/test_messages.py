@@ -41,6 +41,7 @@ from gateway.control.messages import (
     ToSupervisor,
     Withdraw,
 )
+from gateway.control.reports import BreakerTold, Report, Reported
 from gateway.core.documents import (
     Comparison,
     Document,
@@ -125,6 +126,7 @@ def test_whatever_a_replica_says_is_what_is_read(message: ToSupervisor) -> None:
         Reply(1, "{}"),
         Shares({"shop": (0, 250_000), "lab": (None, 1)}),
         Reply(1, "there is none", "unknown_model"),
+        Report(1),
     ],
 )
 def test_each_kind_keeps_its_kind_on_the_way_to_a_replica(message: ToReplica) -> None:
@@ -146,6 +148,7 @@ def test_each_kind_keeps_its_kind_on_the_way_to_a_replica(message: ToReplica) ->
         Ask(1, "load", "m", "1", b'{"parameters": {}}'),
         Disagreed("m", 3, "next", "y", 1.5, {"x": (1, 0.5, True, "a")}, (1,), (1.0,), 2.5),
         Disagreed("m", 3, "next", "y", None, {}, (), (), 0.0),
+        Reported(1, (BreakerTold("m", "1", "thread", "OPEN", 1.5, 20, 1.0, 0.0, None),)),
     ],
 )
 def test_each_kind_keeps_its_kind_on_the_way_to_the_supervisor(message: ToSupervisor) -> None:

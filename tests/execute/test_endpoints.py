@@ -28,7 +28,9 @@ class Watch:
         self.permits.append(object())
         return self.permits[-1]
 
-    def heard(self, endpoint: str, permit: object, outcome: Outcome, seconds: float) -> None:
+    def heard(
+        self, endpoint: str, permit: object, outcome: Outcome, seconds: float, rows: int
+    ) -> None:
         self.permits.remove(permit)
         self.told.append((endpoint, outcome))
 

@@ -4,8 +4,11 @@ import asyncio
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -166,8 +169,9 @@ def test_an_answer_that_came_before_the_end_stands() -> None:
         assert pid is not None
         select.select([worker._answered], [], [], PATIENCE_S)  # noqa: SLF001 - as above
         os.kill(pid, signal.SIGKILL)
-        while state_of(pid) != "Z":
-            pass
+        process = os.pidfd_open(pid)
+        select.select([process], [], [], PATIENCE_S)
+        os.close(process)
         assert await heard.rows() == [2]
         await keeping.up()
         assert (keeping.instance.starts, keeping.losses) == (2, 0)
@@ -197,10 +201,48 @@ def test_a_version_that_cannot_be_loaded_is_refused_with_its_reason(
 
 def test_a_program_that_is_not_there_is_a_refusal() -> None:
     async def scene() -> None:
-        plan = Plan("m", ["nowhere"], b"", *(getattr(a_plan(), name) for name in
-                    ("signature", "cost", "stalls", "threads")))  # fmt: skip
+        plan = replace(a_plan(), command=["nowhere"])
         with pytest.raises(LoadFailed, match="no process can be started"):
             await Keeping(plan).instance.open()
+
+    acted(scene)
+
+
+def test_a_process_that_is_never_ready_is_killed_and_the_version_refused() -> None:
+    async def scene() -> None:
+        keeping = Keeping(replace(a_plan({"ready": False}), open_s=0.2))
+        with pytest.raises(LoadFailed, match=r"not ready after 0\.2 s"):
+            await soon(keeping.instance.open())
+        await soon(keeping.instance.close())
+
+    acted(scene)
+
+
+def test_a_process_that_cannot_be_started_again_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "python"
+
+    def install() -> None:
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        program.chmod(0o700)
+
+    install()
+    plan = a_plan()
+    plan = replace(plan, command=[str(program), *plan.command[1:]])
+
+    async def scene() -> None:
+        keeping = Keeping(plan)
+        await soon(keeping.instance.open())
+        pid = keeping.instance.pid
+        assert pid is not None
+        program.unlink()
+        os.kill(pid, signal.SIGKILL)
+        while keeping.instance.starts < 3:  # noqa: ASYNC110 - nobody is told of a start
+            await asyncio.sleep(0.01)
+        assert keeping.instance.pid is None
+        install()
+        await keeping.up()
+        assert await keeping.ask(1).rows() == [2]
+        await soon(keeping.instance.close())
 
     acted(scene)
 

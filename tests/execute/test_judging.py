@@ -95,3 +95,15 @@ def test_another_one_is_asked_where_no_answer_had_begun(is_unheard: bool) -> Non
 )
 def test_a_pause_is_a_minute_at_most(said: str, expected: float) -> None:
     assert retry_after_s({"retry-after": said}) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "alone", "among_others"),
+    [(500, "failure", "void"), (400, "void", "void"), (503, "failure", "failure"),
+     (404, "failure", "failure"), (429, "void", "void"), (504, "failure", "failure")],
+)  # fmt: skip
+def test_while_a_call_may_be_at_fault_the_endpoint_is_not_blamed(
+    status: int, alone: str, among_others: str
+) -> None:
+    one = judged(status)
+    assert (one.told(1), one.told(2)) == (alone, among_others)

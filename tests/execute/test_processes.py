@@ -258,15 +258,19 @@ def test_who_asks_where_no_process_is_free_is_refused() -> None:
 def test_who_stands_around_an_instance_hears_each_batch_and_what_became_of_it() -> None:
     told: list[tuple[str, int, str]] = []
 
-    def around(name: str, run: Run) -> Run:
-        def watched(calls: Sequence[Call], finish: Finish) -> None:
+    class Watched:
+        def __init__(self, name: str, run: Run) -> None:
+            self.name, self._run = name, run
+
+        def run(self, calls: Sequence[Call], finish: Finish) -> None:
             def end(result: Outputs | Exception) -> None:
-                told.append((name, len(calls), type(result).__name__))
+                told.append((self.name, len(calls), type(result).__name__))
                 finish(result)
 
-            run(calls, end)
+            self._run(calls, end)
 
-        return watched
+        def may_start(self) -> bool:
+            return True
 
     async def scene(floor: Floor) -> None:
         floor.offer(1)
@@ -275,7 +279,7 @@ def test_who_stands_around_an_instance_hears_each_batch_and_what_became_of_it() 
             floor.offer(row)
         assert await floor.answers() == [[2], [4], ModelFailed]
 
-    floored(scene, around=around)
+    floored(scene, around=Watched)
     assert told == [
         ("process/0", 1, "Outputs"),
         ("process/0", 2, WorkerLost.__name__),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
@@ -91,7 +92,9 @@ class Watch(Unwatched):
     def __init__(self) -> None:
         self.told: list[tuple[str, Outcome]] = []
 
-    def heard(self, endpoint: str, permit: object, outcome: Outcome, seconds: float) -> None:
+    def heard(
+        self, endpoint: str, permit: object, outcome: Outcome, seconds: float, rows: int
+    ) -> None:
         self.told.append((endpoint.removeprefix("http://"), outcome))
 
 
@@ -275,6 +278,26 @@ def test_a_poisoned_call_fails_alone() -> None:
     assert sorted(one for one in answers if isinstance(one, list)) == sorted(
         [[2.0 * row] for row in range(50) if row != 17]
     )
+
+
+@pytest.mark.parametrize("together", [1, 7, 50])
+def test_one_poisoned_call_of_fifty_leaves_nobody_out(together: int) -> None:
+    watch = Watch()
+
+    async def scene(stage: Stage) -> Counter[object]:
+        client = Client()
+        policy = Policy(max_rows=64, max_running=8)
+        async with Batcher(stage.remote.run, policy, a_record(), now) as batcher:
+            for number in range(500):
+                batcher.offer(client.call(-1.0 if number % 50 == 49 else 1.0))
+                if number % together == together - 1:
+                    await asyncio.sleep(0.02)
+        return Counter(type(call.error) for call in client.heard)
+
+    stage, heard = played(lambda: Stage(Far(0.001), watch=watch), scene)
+    assert heard == {type(None): 490, ModelFailed: 10}
+    assert Counter(outcome for _, outcome in watch.told)["failure"] == 10
+    assert stage.retries == 0
 
 
 def gone_after(

@@ -11,6 +11,7 @@ import pytest
 from tests import models_onnx
 from tests.elsewhere import (
     HANG_S,
+    Asked,
     Behaviour,
     Elsewhere,
     always,
@@ -67,7 +68,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             models, lone.url, name="lone", timeout_s=TIMEOUT_S, max_answer_bytes=MOST_BYTES, rows=64
         )
         write_remote(models, one.url, other.url, name="pair", rows=64)
-        with serving(models, folder, default_deadline_s=60) as server:
+        # without breakers: what one test breaks is not held against the next one
+        with serving(models, folder, default_deadline_s=60, breaker__mode="off") as server:
             yield Scene(server, lone, (one, other))
 
 
@@ -148,14 +150,22 @@ def test_the_request_of_a_caller_who_leaves_is_given_up(scene: Scene) -> None:
     wait_until(lambda: sum(server.gone for server in scene.pair) > gone, scene.pair.__repr__)
 
 
+def inferences_of(servers: tuple[Elsewhere, Elsewhere]) -> list[Asked]:
+    return sorted(
+        [one for server in servers for one in server.inferences], key=lambda one: one.at_s
+    )
+
+
 def test_a_deadline_ends_the_request_it_is_told_of(scene: Scene) -> None:
     scene.pair[0].behave = scene.pair[1].behave = hanging
     gone = sum(server.gone for server in scene.pair)
+    asked = len(inferences_of(scene.pair))
     body = take("pair", 1).replace(b"Host:", b"x-request-timeout-ms: 300\r\nHost:")
     assert code_of(scene.server.ask(body)) == (504, "deadline_exceeded")
     wait_until(lambda: sum(server.gone for server in scene.pair) > gone, scene.pair.__repr__)
-    (asked,) = [server.inferences[-1] for server in scene.pair if server.gone][-1:]
-    assert 0 < int(asked.headers["x-request-timeout-ms"]) <= 295
+    told = [int(one.headers["x-request-timeout-ms"]) for one in inferences_of(scene.pair)[asked:]]
+    assert len(told) == 1
+    assert 0 < told[0] <= 295
     assert HANG_S > WATCHDOG_S
 
 
@@ -191,7 +201,10 @@ def test_a_total_outage_makes_a_tenth_more_requests(tmp_path: Path) -> None:
     calls = 200
     with Elsewhere() as one, Elsewhere() as other:
         models = write_remote(tmp_path / "models", one.url, other.url, rows=1)
-        with serving(models, tmp_path) as server, server.connect() as wire:
+        with (
+            serving(models, tmp_path, breaker__mode="off") as server,
+            server.connect() as wire,
+        ):
             before = len(one.inferences) + len(other.inferences)
             one.behave = other.behave = resetting
             for number in range(calls):
@@ -200,6 +213,21 @@ def test_a_total_outage_makes_a_tenth_more_requests(tmp_path: Path) -> None:
             retries = metrics(server)['gateway_retries_total{model="twice",version="1"}']
     assert sent == calls + retries
     assert 0 < retries <= 0.1 * calls + 3
+
+
+def test_what_fails_everywhere_is_asked_no_more_and_comes_back_by_itself(tmp_path: Path) -> None:
+    with Elsewhere() as one, Elsewhere() as other:
+        models = write_remote(tmp_path / "models", one.url, other.url)
+        with serving(models, tmp_path, breaker__open_s=1) as server, server.connect() as wire:
+            one.behave = other.behave = resetting
+            codes = {code_of(wire.ask(take("twice", number))) for number in range(100)}
+            assert codes == {(500, "model_failed"), (503, "breaker_open")}
+            with server.admin() as admin:
+                text = admin.get("/admin/v1/breakers").text
+            assert "remote/0" in text
+            assert "remote/1" in text
+            one.behave = other.behave = well
+            wait_until(lambda: wire.ask(take("twice", 1)).status == 200, lambda: text)
 
 
 def remote_of(root: Path, url: str, datatype: str) -> None:

@@ -76,7 +76,9 @@ class Watch:
         self.permitted += 1
         return self.permitted
 
-    def heard(self, endpoint: str, permit: object, outcome: Outcome, seconds: float) -> None:
+    def heard(
+        self, endpoint: str, permit: object, outcome: Outcome, seconds: float, rows: int
+    ) -> None:
         assert isinstance(permit, int)
         self.heard_of[permit] += 1
 

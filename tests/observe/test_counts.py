@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.breaker import State
 from gateway.observe import layout
-from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals
+from gateway.observe.counts import ZERO, Counts, plus, read, read_refusals, settled
 from gateway.observe.layout import (
     FAILED_OUTCOMES,
     HISTOGRAM_CELLS,
@@ -158,6 +159,8 @@ def test_the_layout_has_a_cell_for_everything_and_no_cell_for_two_things() -> No
         *range(layout.REQUEST, layout.REQUEST + HISTOGRAM_CELLS),
         *range(layout.QUEUE, layout.QUEUE + HISTOGRAM_CELLS),
         *range(layout.EXECUTION, layout.EXECUTION + HISTOGRAM_CELLS),
+        *range(layout.SHED, layout.SHED + len(SHED_NAMES)),
+        *range(layout.BREAKERS, layout.BREAKERS + layout.MOST_BREAKERS),
         *range(layout.SIZES, layout.SIZES + layout.SIZE_CELLS * layout.MOST_SIZES),
     ]
     assert len(set(cells)) == len(cells)
@@ -167,3 +170,16 @@ def test_the_layout_has_a_cell_for_everything_and_no_cell_for_two_things() -> No
     own = {layout.LAYOUT_CELL, layout.HEARTBEAT_NS, layout.CONNECTIONS, layout.MOVED}
     assert own.isdisjoint(cells[cells.index(layout.OUTCOMES) :])
     assert own.isdisjoint({layout.FAIL_NS, layout.SHED_ROWS})
+
+
+def test_of_two_replicas_the_worse_breaker_counts_and_openings_add_up() -> None:
+    one = Counts(openings=2, breakers={"thread": State.OPEN})
+    other = Counts(openings=3, breakers={"thread": State.CLOSED, "inline": State.CLOSED})
+    both = plus(one, other)
+    assert both.openings == 5
+    assert both.breakers == {"thread": State.OPEN, "inline": State.CLOSED}
+
+
+def test_what_is_settled_has_no_gauge_any_more() -> None:
+    counts = Counts(executing=3, executions=7, openings=2, breakers={"thread": State.OPEN})
+    assert settled(counts) == Counts(executions=7, openings=2)

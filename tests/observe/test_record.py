@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gateway.core.breaker import State
 from gateway.errors import ClientGone, Shed
 from gateway.observe import layout
 from gateway.observe.counts import Counts, read, read_quota, read_refusals
@@ -357,3 +358,41 @@ def test_quotas_are_counted_by_their_places_and_nothing_else_is_touched() -> Non
     places = (0, 1, 3, layout.MOST_QUOTAS - 1)
     assert [read_quota(written.row, place) for place in places] == [(1, 0), (0, 0), (2, 1), (1, 0)]
     assert written.counts == Counts()
+
+
+# how executors are
+
+
+def test_how_executors_are_stands_in_the_row_and_how_often_they_opened() -> None:
+    written = Written()
+    for state in (State.CLOSED, State.OPEN, State.HALF_OPEN, State.OPEN):
+        written.record.breaker("thread", state)
+    written.record.breaker("process/1", State.CLOSED)
+    counts = written.counts
+    assert counts.breakers == {"thread": State.OPEN, "process/1": State.CLOSED}
+    assert counts.openings == 2
+
+
+def test_an_executor_that_is_there_no_more_leaves_its_count() -> None:
+    written = Written()
+    for state in (State.OPEN, None):
+        written.record.breaker("inline", state)
+    written.record.breaker("thread", State.CLOSED)
+    counts = written.counts
+    assert (counts.breakers, counts.openings) == ({"thread": State.CLOSED}, 1)
+
+
+def test_more_executors_than_there_are_cells_harm_nobody() -> None:
+    written = Written()
+    for number in range(40):
+        written.record.breaker(f"process/{number}", State.OPEN)
+    written.record.breaker("of no kind", State.OPEN)
+    counts = written.counts
+    assert len(counts.breakers) == counts.openings == layout.MOST_BREAKERS
+    assert counts.sizes == {}
+
+
+def test_executions_leave_breakers_as_they_are() -> None:
+    written = Written()
+    written.record.breaker("thread", State.OPEN)
+    assert written.run(calls(9.0), outputs()).breakers == {"thread": State.OPEN}

@@ -25,6 +25,7 @@ from gateway.control.messages import (
     ToReplica,
     Withdraw,
 )
+from gateway.control.reports import Reported
 from gateway.core.costs import Cost, Placement
 from gateway.repository.proof import Found, Proof
 from gateway.repository.settings import ModelSettings
@@ -198,7 +199,7 @@ class Notes:
     def began(self, replica: Replica) -> None:
         self.began_pids.append(replica.pid)
 
-    def heard(self, replica: Replica, message: Ask | Retired | Disagreed) -> None:
+    def heard(self, replica: Replica, message: Ask | Retired | Disagreed | Reported) -> None:
         raise AssertionError(message)
 
     async def ended(self, replica: Replica, code: int) -> str:

@@ -4,13 +4,19 @@ from typing import cast
 
 import pytest
 
-from gateway.control.messages import Ask, Disagreed, Hello, Reply
+from gateway.control.messages import (
+    Ask,
+    Disagreed,
+    Hello,
+    Reply,
+)
+from gateway.control.reports import BreakerTold, Report, Reported
 from gateway.errors import UnknownModel
 from gateway.observe.layout import EXECUTING
 from gateway.observe.memory import Memory
 from gateway.supervise.accounts import Accounts
 from gateway.supervise.ledger import Ledger
-from gateway.supervise.replica import Replica
+from gateway.supervise.replica import Phase, Replica
 from tests.clock import play
 from tests.supervise.fakes import FakeReplica
 
@@ -177,5 +183,22 @@ def test_what_a_shadow_has_said_is_kept() -> None:
         said = Disagreed("m", 3, "next", "y", 1.5, {"x": (0.5,)}, (0,), (1,), 1.0)
         made.accounts.heard(cast("Replica", made.born()), said)
         assert made.accounts.disagreements.worst("m", 3, "next") == (said,)
+
+    play(scene)
+
+
+def test_how_executors_are_is_asked_of_whoever_lives() -> None:
+    async def scene() -> None:
+        made = Scene()
+        fakes = [made.born(), made.born()]
+        for one in fakes:
+            one.phase = Phase.SERVING
+        asking = asyncio.create_task(made.accounts.breakers.ask())
+        await asyncio.sleep(0)
+        assert [one.told for one in fakes] == [[Report(1)], [Report(1)]]
+        told = BreakerTold("m", "1", "thread", "OPEN", 1.5, 20, 1.0, 0.0, 6.5)
+        made.accounts.heard(cast("Replica", fakes[0]), Reported(1, (told,)))
+        await made.end(fakes[1], 0)
+        assert [found.told for found in (await asking).breakers] == [told]
 
     play(scene)

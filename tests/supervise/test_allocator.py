@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.supervise.allocator import with_tunables
+from gateway.supervise.allocator import with_tunables, without_settings
 
 WATCHDOG_S = 60.0
 MIB = 1 << 20
@@ -64,3 +64,8 @@ def test_a_replica_keeps_what_is_freed_until_it_gives_it_back(made: str) -> None
     assert after - before < 20 * MIB
     if "never" not in THP.read_text().partition("[")[2].partition("]")[0]:
         assert huge > 200 * MIB
+
+
+def test_settings_are_told_to_nobody_by_the_environment() -> None:
+    environ = {"GATEWAY_REDIS__URL": "redis://:hush@host", "PATH": "/bin", "AIP_HTTP_PORT": "1"}
+    assert without_settings(environ) == {"PATH": "/bin", "AIP_HTTP_PORT": "1"}

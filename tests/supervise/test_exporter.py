@@ -18,9 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from gateway import __version__
+from gateway.core.breaker import State
 from gateway.observe import layout
 from gateway.observe.counts import ZERO, Counts
 from gateway.observe.memory import Memory
+from gateway.observe.record import Record
 from gateway.supervise.exporter import Exporter, Snapshot, prefers_openmetrics, render
 from gateway.supervise.ledger import Ledger, RowKey
 from gateway.supervise.overseer import ReplicaView
@@ -124,6 +126,7 @@ def test_every_metric_of_a_version_stands_from_its_first_sight_at_zero(
         *(f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum")),
         "gateway_inferences_total",
         "gateway_executions_total",
+        "gateway_breaker_openings_total",
         "gateway_retries_total",
     }
     assert set(values.values()) == {0}
@@ -150,6 +153,25 @@ def test_what_was_shed_is_told_by_reason_whoever_shed_it(memories: list[Memory])
     for reason in layout.SHED_NAMES:
         expected = {"rows": 5, "connections": 4}.get(reason, 0)
         assert value(told, "gateway_shed_total", reason=reason) == expected
+
+
+def test_breakers_are_told_as_the_worst_of_all_replicas(memories: list[Memory]) -> None:
+    ledger = Ledger()
+    row = ledger.assign("m", "1", "a")
+    for memory, states in zip(
+        memories, ([State.CLOSED], [State.OPEN, State.HALF_OPEN]), strict=True
+    ):
+        ledger.attach(memory)
+        for state in states:
+            Record(memory.row(row)).breaker("thread", state)
+    version = {"model": "m", "version": "1"}
+    told = of(ledger)
+    assert value(told, "gateway_breaker_state", **version, executor="thread") == 1
+    assert value(told, "gateway_breaker_openings_total", **version) == 1
+    ledger.detach(memories[1])
+    told = of(ledger)
+    assert value(told, "gateway_breaker_state", **version, executor="thread") == 0
+    assert value(told, "gateway_breaker_openings_total", **version) == 1
 
 
 def test_what_has_no_version_has_no_model_either(memories: list[Memory]) -> None:

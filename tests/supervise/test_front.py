@@ -14,6 +14,7 @@ from gateway.observe import layout
 from gateway.observe.counts import Counts
 from gateway.observe.memory import Memory
 from gateway.supervise.accounts import Accounts
+from gateway.supervise.breakers import BreakersView
 from gateway.supervise.fleet import Fleet
 from gateway.supervise.front import Front
 from gateway.supervise.inventory import Inventory
@@ -381,3 +382,7 @@ def test_without_shadows_nothing_is_counted(office: Office) -> None:
     office.traffic.documents["m"] = Document("m", 1, (Variant("stable", "1", WHOLE_BP),))
     assert office.front.shadows("m") == ()
     assert office.ledger.asked == []
+
+
+def test_breakers_are_those_that_replicas_tell(memory: Memory) -> None:
+    assert asyncio.run(Office(memory).front.breakers()) == BreakersView((), ())

@@ -618,6 +618,19 @@ def test_a_quarantined_version_stays_the_default_that_nobody_may_ask_for(stock: 
     during(stock, scene)
 
 
+def test_a_version_in_processes_of_its_own_is_no_suspect(stock: Stock) -> None:
+    """No replica dies of it, whatever ran when one did."""
+
+    async def scene() -> None:
+        stock.put("m", "3", "three", '[execution]\nexecutor = "process"')
+        await stock.inventory.load("m", "3")
+        assert not stock.inventory.quarantine(digest_of("three"), "it killed twice")
+        assert stock.states()["m/3"] == "READY"
+        stock.check()
+
+    during(stock, scene)
+
+
 def test_an_unload_ends_a_quarantine(stock: Stock) -> None:
     async def scene() -> None:
         stock.inventory.quarantine(digest_of("two"), "it killed twice")

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.core.breaker import State
 from gateway.observe import layout
 from gateway.observe.memory import Memory
+from gateway.observe.record import Record
 from gateway.supervise.ledger import Ledger
 from gateway.supervise.telemetry import telemetry
 from tests.supervise.cells import execute, refuse
@@ -59,6 +61,8 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
     row[layout.SHED + layout.SHED_NAMES.index("bytes")] = 6
     row[layout.SHADOWED] = 3
     row[layout.DISAGREEMENTS + 1] = 2
+    for state in (State.CLOSED, State.OPEN):
+        Record(row).breaker("thread", state)
     (key,) = document(ledger)["keys"]
     assert key == {
         "model": "m",
@@ -82,6 +86,7 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
         "outcomes": dict.fromkeys(layout.OUTCOME_NAMES, 0)
         | {"success": 5, "overloaded": 2, "model_failed": 1},
         "shed": dict.fromkeys(layout.SHED_NAMES, 0) | {"bytes": 6},
+        "breakers": {"openings": 1, "states": {"thread": 2}},
         "shadow": {
             "shadowed": {"agreed": 3, "disagreed": 0, "failed": 0, "dropped": 0},
             "disagreements": [0, 2, *[0] * (layout.MOST_OUTPUTS - 2)],

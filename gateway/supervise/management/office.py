@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.control.messages import Disagreed
+from gateway.control.messages import (
+    Disagreed,
+)
+from gateway.control.reports import BreakerTold
 from gateway.core.documents import Document
 from gateway.errors import Rejected
 from gateway.types import Signature
@@ -92,6 +95,29 @@ class ShadowView:
     worst: Sequence[Disagreed]
 
 
+class BreakerView(Protocol):
+    """One executor instance of a version in one process.
+
+    Units: `since` and `next_try` are seconds since 1970; None: it is tried when an operator says.
+    """
+
+    @property
+    def replica(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def told(self) -> BreakerTold: ...
+
+
+class BreakersView(Protocol):
+    """All of them; `silent` are the slots of processes that did not answer in time."""
+
+    @property
+    def breakers(self) -> Sequence[BreakerView]: ...
+    @property
+    def silent(self) -> Sequence[int]: ...
+
+
 class TrafficOffice(Protocol):
     """Who keeps routing documents."""
 
@@ -131,6 +157,9 @@ class Office(Protocol):
 
     def shadows(self, model: str) -> Sequence[ShadowView]:
         """Return the shadows of a model's document. Raises: UnknownModel, NotReady."""
+
+    async def breakers(self) -> BreakersView:
+        """Return how the executors of all replicas are. Cancel: safe."""
 
     def unready(self) -> Rejected | None:
         """Return what says why nothing can be served; None where it can."""

@@ -23,7 +23,12 @@ from gateway.supervise.management.office import Office
 from gateway.supervise.management.openapi import document
 from gateway.supervise.management.page import PortDocument, docs_page, status_page
 from gateway.supervise.management.routing import Routing, routing_endpoints
-from gateway.supervise.management.views import model_shown, models_shown, replicas_shown
+from gateway.supervise.management.views import (
+    breakers_shown,
+    model_shown,
+    models_shown,
+    replicas_shown,
+)
 from gateway.wire.openapi import document as data_port_document
 from gateway.wire.paths import V2_AND_V1, Routes
 
@@ -119,6 +124,9 @@ class Answers:
     async def replicas(self, asked: Asked) -> Reply:
         return json_reply({"replicas": replicas_shown(self._office.replicas())})
 
+    async def breakers(self, asked: Asked) -> Reply:
+        return json_reply(breakers_shown(await self._office.breakers()))
+
     async def telemetry(self, asked: Asked) -> Reply:
         return json_reply(await self._office.telemetry())
 
@@ -143,6 +151,7 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
     unload_all = "Stop serving all of a model; answered when no replica serves it"
     unload = "Stop serving a version; answered when no replica serves it"
     counters = "All counters since this epoch began"
+    breakers = "How the executors of each version are, in every replica"
     data_port = "The data port's OpenAPI document, with a schema for each model"
     metrics = "All metrics, as text or, where Accept prefers it, as OpenMetrics"
     lives, serves = "Whether the supervisor lives", "Whether it can serve"
@@ -161,5 +170,6 @@ def _table(at: Answers) -> tuple[Endpoint, ...]:
         Endpoint("POST", version + "/load", change, load, at.load, schema="Model"),
         Endpoint("POST", version + "/unload", change, unload, at.unload, schema="Model"),
         Endpoint("GET", "/admin/v1/replicas", see, "Every process", at.replicas, schema="Replicas"),
+        Endpoint("GET", "/admin/v1/breakers", see, breakers, at.breakers, schema="Breakers"),
         Endpoint("GET", "/admin/v1/telemetry", see, counters, at.telemetry, schema="Document"),
     )

@@ -10,8 +10,9 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
+from gateway.core.breaker import State
 from gateway.errors import UnknownModel
-from gateway.supervise.management.office import ReplicaView, VersionView
+from gateway.supervise.management.office import BreakersView, ReplicaView, VersionView
 
 Shown = dict[str, Any]
 
@@ -45,6 +46,33 @@ def replicas_shown(replicas: Sequence[ReplicaView]) -> list[Shown]:
         }
         for one in replicas
     ]
+
+
+def breakers_shown(view: BreakersView) -> Shown:
+    """Return one entry an executor instance and process, and who did not answer."""
+    return {
+        "breakers": [
+            {
+                "model": one.told.model,
+                "version": one.told.version,
+                "executor": one.told.executor,
+                "replica": one.replica,
+                "pid": one.pid,
+                "state": one.told.state,
+                "since": _moment(one.told.since),
+                "calls": one.told.calls,
+                "failure_ratio": round(one.told.failure_ratio, 4),
+                "slow_ratio": round(one.told.slow_ratio, 4),
+                "next_try": None if one.told.next_try is None else _moment(one.told.next_try),
+            }
+            for one in view.breakers
+        ],
+        "silent": list(view.silent),
+    }
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat("T", "milliseconds")
 
 
 def _model(name: str, versions: Sequence[VersionView]) -> Shown:
@@ -85,6 +113,7 @@ def _nullable(kind: str, about: str) -> Shown:
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _FLAG = {"type": "boolean"}
+_RATIO = {"type": "number", "minimum": 0, "maximum": 1}
 
 SCHEMAS: Mapping[str, Shown] = {
     "Version": _object(
@@ -116,6 +145,34 @@ SCHEMAS: Mapping[str, Shown] = {
         }
     ),
     "Replicas": _object({"replicas": _list_of("Replica")}),
+    "Breaker": _object(
+        {
+            "model": _TEXT,
+            "version": _TEXT,
+            "executor": {**_TEXT, "description": "inline, thread, process/0 …"},
+            "replica": {**_COUNT, "description": "Its slot."},
+            "pid": _COUNT,
+            "state": {"enum": [state.name for state in State]},
+            "since": {**_TEXT, "format": "date-time"},
+            "calls": {**_COUNT, "description": "Executions of the window, or that opened it."},
+            "failure_ratio": {**_RATIO, "description": "How many of them failed."},
+            "slow_ratio": {**_RATIO, "description": "How many of them were slow."},
+            "next_try": {
+                **_nullable("string", "When it may be asked; null: when an operator says."),
+                "format": "date-time",
+            },
+        }
+    ),
+    "Breakers": _object(
+        {
+            "breakers": _list_of("Breaker"),
+            "silent": {
+                "type": "array",
+                "items": _COUNT,
+                "description": "Slots of replicas that did not answer within a second.",
+            },
+        }
+    ),
     "Revisions": _object({"revisions": _list_of("RoutingDocument")}),
     "Disagreement": _object(
         {
@@ -131,7 +188,7 @@ SCHEMAS: Mapping[str, Shown] = {
         {
             "name": _TEXT,
             "version": _TEXT,
-            "sample_ratio": {"type": "number", "minimum": 0, "maximum": 1},
+            "sample_ratio": _RATIO,
             "is_noise_floor": {
                 **_FLAG,
                 "description": "It is the very version that it is compared with.",

@@ -7,13 +7,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.control.messages import Disagreed
+from gateway.control.messages import (
+    Disagreed,
+)
+from gateway.control.reports import BreakerTold
 from gateway.core.documents import WHOLE_BP, Document, Shadow, Variant
 from gateway.core.lifecycle import Ready
 from gateway.core.pinning import AUTOMATIC
 from gateway.core.ranges import apportion
 from gateway.errors import CannotPrepare, Rejected, UnknownModel, UnknownVersion
 from gateway.observe.counts import Counts
+from gateway.supervise.breakers import BreakersView, BreakerView
 from gateway.supervise.disagreements import Disagreements
 from gateway.supervise.documents.audit import Action, Entry
 from gateway.supervise.ledger import RowKey
@@ -115,6 +119,9 @@ class OpenTraffic:
         return self.steered.traffic.trouble(model)
 
 
+NOBODY_TOLD = BreakersView((), ())
+
+
 @dataclass
 class FakeOffice:
     """Knows versions, and obeys at once, unless `gate` is closed or `refusal` is set."""
@@ -131,6 +138,7 @@ class FakeOffice:
     has_obeyed: asyncio.Event = field(default_factory=asyncio.Event)
     counted: dict[RowKey, Counts] = field(default_factory=dict)
     disagreements: Disagreements = field(default_factory=Disagreements)
+    told: BreakersView = NOBODY_TOLD
 
     def __post_init__(self) -> None:
         self.traffic = OpenTraffic(self.known)
@@ -157,6 +165,9 @@ class FakeOffice:
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         return f"# asked for {accept}\n".encode(), "text/plain; version=1.0.0"
+
+    async def breakers(self) -> BreakersView:
+        return self.told
 
     async def telemetry(self) -> dict[str, object]:
         return {"epoch": "e", "rows": [1, 2]}
@@ -206,3 +217,12 @@ def shadowed() -> FakeOffice:
     office.counted[RowKey("digits", "1", "aa", "next", 2)] = counts
     office.disagreements.note(DISAGREED)
     return office
+
+
+OPEN = BreakerTold(
+    "digits", "2", "thread", "OPEN", 1_700_000_000.5, 24, 0.75, 0.0, 1_700_000_005.25
+)
+ORDERED = BreakerTold("digits", "1", "thread", "FORCED_OPEN", 1_700_000_000.0, 0, 0.0, 0.0, None)
+
+# One breaker that is open, one that an operator opened, and a replica that said nothing.
+TOLD = BreakersView((BreakerView(0, 4711, OPEN), BreakerView(1, 4712, ORDERED)), (2,))

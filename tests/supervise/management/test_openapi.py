@@ -15,7 +15,7 @@ from gateway.supervise.management.reception import Ids, Reception
 from gateway.supervise.management.routes import Answers, Settings
 from gateway.supervise.management.views import SCHEMAS
 from tests.clock import play
-from tests.supervise.management.offices import ROUTES, FakeOffice, shadowed
+from tests.supervise.management.offices import ROUTES, TOLD, FakeOffice, shadowed
 from tests.supervise.management.requests import body_of, fields_of, target_of
 from tests.wire.asgi import ask
 from tests.wire.harness import Answer
@@ -174,11 +174,13 @@ def test_answers_have_the_shapes_that_the_document_promises() -> None:
         if row.schema is None:
             continue
         seen.add(row.schema)
-        app = Reception(Answers(shadowed(), Settings()), Guard((), ()), Ids())
+        office = shadowed()
+        office.told = TOLD
+        app = Reception(Answers(office, Settings()), Guard((), ()), Ids())
         answer = asked(app, row)
         assert answer.status == 200, row
         assert misfits(answer.json, row.schema) == [], row
-    parts = {"Version", "Replica", "Shadow", "Disagreement", "AuditEntry", "Fault"}
+    parts = {"Version", "Replica", "Shadow", "Disagreement", "AuditEntry", "Fault", "Breaker"}
     assert seen == {*SCHEMAS, "RoutingDocument"} - parts - {"Error"}
 
 

@@ -13,7 +13,14 @@ from gateway.supervise.management.guard import Guard, Role
 from gateway.supervise.management.reception import MAX_BODY_BYTES, Ids, Reception
 from gateway.supervise.management.routes import Answers, Settings
 from tests.clock import play
-from tests.supervise.management.offices import DIGITS, NO_PROOF, FakeOffice, Replica, Version
+from tests.supervise.management.offices import (
+    DIGITS,
+    NO_PROOF,
+    TOLD,
+    FakeOffice,
+    Replica,
+    Version,
+)
 from tests.supervise.management.requests import body_of, fields_of, target_of
 from tests.supervise.management.test_guard import TOKENS
 from tests.wire.asgi import Client, ask, part, scope
@@ -92,6 +99,17 @@ def test_replicas_are_shown_with_the_time_of_their_start() -> None:
             },
         ]
     }  # fmt: skip
+
+
+def test_breakers_are_shown_with_their_replica_and_when_they_are_tried_again() -> None:
+    shown = get(b"/admin/v1/breakers", FakeOffice(told=TOLD)).json
+    assert shown["silent"] == [2]
+    assert shown["breakers"][0] == {
+        "model": "digits", "version": "2", "executor": "thread", "replica": 0, "pid": 4711,
+        "state": "OPEN", "since": "2023-11-14T22:13:20.500+00:00", "calls": 24,
+        "failure_ratio": 0.75, "slow_ratio": 0.0, "next_try": "2023-11-14T22:13:25.250+00:00",
+    }  # fmt: skip
+    assert [one["next_try"] for one in shown["breakers"][1:]] == [None]
 
 
 def test_telemetry_is_the_offices_word_for_word() -> None:
