@@ -16,6 +16,7 @@ from typing import TypeVar
 from bench import claims
 from bench.accounting import read_machine, waited_s
 from bench.apart import ApartFailed
+from bench.clients import clients
 from bench.crowd import crowd
 from bench.documents import PutRefused
 from bench.fair import fair
@@ -62,6 +63,7 @@ CLAIMS: Mapping[str, Callable[[Stand], Sequence[Finding]]] = {
     "leavers": leavers,
     "poison": poison,
     "kill": kill,
+    "clients": clients,
 }
 UNMEASURED = (
     OneProcessor,

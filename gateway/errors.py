@@ -153,4 +153,12 @@ class DeadlineExceeded(Failed):
 
 
 class ModelFailed(Failed):
+    """`by_a_call` False: whatever a batch held, it would have failed; no call of it is to blame,
+    and none is looked for.
+    """
+
     code = "model_failed"
+
+    def __init__(self, message: str, *, by_a_call: bool = True) -> None:
+        super().__init__(message)
+        self.by_a_call = by_a_call

@@ -25,6 +25,7 @@ from gateway.app.loader import Loader
 from gateway.app.mirroring import open_mirror
 from gateway.app.opened import Opened, open_version
 from gateway.app.policies import intake_policy, port_policy, routes_of
+from gateway.app.remoting import open_elsewhere
 from gateway.app.returning import EVERY_S, Returning
 from gateway.app.unplaced import cut_of
 from gateway.batch.batcher import Busy
@@ -39,6 +40,7 @@ from gateway.repository.discover import RepositoryError, discover
 from gateway.repository.load import load
 from gateway.repository.proof import Proof
 from gateway.repository.prove import prove
+from gateway.repository.remote import reached
 from gateway.wire.desk import Desk
 from gateway.wire.grammar import read_request_line
 from gateway.wire.heads import HeadCache
@@ -180,6 +182,9 @@ async def _open_one(
         if proof.executor == "process":
             return await open_isolated(proof, config, row, busy)
         with returning.loading():
+            if proof.executor == "remote":
+                model = await loader.run(partial(reached, proof))
+                return await open_elsewhere(proof, model, config, row, busy)
             loaded = await loader.run(partial(load, proof))
         return await open_version(loaded, config, row, on_move, busy)
     except LoadFailed as error:

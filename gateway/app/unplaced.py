@@ -1,11 +1,12 @@
 """Unplaced: what is told of models, without the folder in which they lie.
 
 Job    take an absolute folder of models out of a text for strangers: what is left begins with
-       the model's name.
+       the model's name; and the addresses of servers that run versions elsewhere.
 Life   pure functions.
 Never  changes what operators read: logs and the management port say where a file is.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,22 @@ import orjson
 
 from gateway.control.messages import Reply, Table
 
+_ADDRESS = re.compile(r"https?://[^\s\"\\]+?(?=:?(?:\s|[\"\\]|$))")
+
 Cut = Callable[[str], str]
 
 
 def cut_of(models: Path) -> Cut:
     """Return what takes this folder out of texts, JSON too; one that is relative says little."""
     if not models.is_absolute() or models == Path("/"):
-        return str
+        return _without_addresses
     plain = f"{models}/"
     escaped = orjson.dumps(plain).decode()[1:-1] if plain.isprintable() else plain
-    return lambda text: text.replace(plain, "").replace(escaped, "")
+    return lambda text: _without_addresses(text.replace(plain, "").replace(escaped, ""))
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub("an endpoint", text)
 
 
 def told_table(table: Table, cut: Cut) -> Table:

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 
 from gateway.core.batching import MAX_SHAPE_CLASSES
-from gateway.errors import DeadlineExceeded, ModelFailed, Overloaded, Rejected, Shed, Stage
+from gateway.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    ModelFailed,
+    Overloaded,
+    Rejected,
+    Shed,
+    Stage,
+)
 from gateway.types import Call
 
 _log = logging.getLogger(__name__)
@@ -81,11 +89,14 @@ def expire(calls: Sequence[Call]) -> None:
         call.fail(expired("queue"))
 
 
-def model_failure(error: Exception) -> ModelFailed:
+def model_failure(error: Exception) -> GatewayError:
     """Return what a caller hears of a failed execution: an object of its own each time.
 
-    Tracebacks are mutable, so callers share none.
+    Tracebacks are mutable, so callers share none. What an executor refused, or what came too
+    late for it, is told as that.
     """
+    if isinstance(error, Rejected | DeadlineExceeded):
+        return copy(error)
     failure = ModelFailed("the model failed")
     if isinstance(error, ModelFailed):
         failure = ModelFailed(str(error))
@@ -99,6 +110,13 @@ def refuse(calls: Iterable[Call], error: Rejected) -> None:
     """Fail calls that were not run, each with an object of its own."""
     for call in calls:
         call.fail(copy(error))
+
+
+def is_by_a_call(error: Exception) -> bool:
+    """Say whether one call of a batch may be why all of it failed."""
+    if isinstance(error, ModelFailed):
+        return error.by_a_call
+    return not isinstance(error, Rejected | DeadlineExceeded)
 
 
 def log_listener(error: Exception) -> None:

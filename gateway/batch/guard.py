@@ -9,7 +9,8 @@ What an execution says of its executor:
 
     it succeeded                          success, perhaps a slow one
     one call alone failed                 failure
-    several calls failed                  nothing: they will be halved, and run again
+    several calls failed                  nothing: they will be halved, and run again; failure,
+                                          where the executor says that none is to blame
     it was refused (429, draining ...)    nothing: whoever has no room is not broken
     it was given up, its callers gone     failure where it was slow, else nothing
     it hangs, and nobody waits any more   failure, at that moment, though it never ends
@@ -32,7 +33,7 @@ from math import inf
 from gateway.batch.alarm import Alarm
 from gateway.core.breaker import Breaker, Dice, Outcome, Permit, State
 from gateway.core.slowness import Slowness
-from gateway.errors import BreakerOpen, ClientGone, DeadlineExceeded, Rejected
+from gateway.errors import BreakerOpen, ClientGone, DeadlineExceeded, ModelFailed, Rejected
 from gateway.types import Call, Outputs
 
 Finish = Callable[[Outputs | Exception], None]
@@ -127,6 +128,21 @@ class Guard:
             self._running.add(one)
             self._alarm.set(started + self._slowness.hang_s)
 
+    def permit(self) -> Permit | None:
+        """Return leave for one request, of which `count` must hear; None: it may not be sent.
+
+        For an executor that gives none of its servers longer than it has said: nothing hangs.
+        """
+        permit = self.breaker.permit(self._clock(), self._dice)
+        self._tell()
+        return permit
+
+    def count(self, permit: Permit, outcome: Outcome, seconds: float, rows: int) -> None:
+        """Hear what came of a request of so many rows that was permitted."""
+        is_slow = seconds > self._slowness.slow_s(rows)
+        self.breaker.record(permit, outcome, is_slow, self._clock(), self._dice)
+        self._tell()
+
     def share(self, now: float) -> float:
         """Return how many of the calls it takes that are more than probes, from 0 to 1."""
         return self.breaker.share(now)
@@ -217,9 +233,11 @@ def _outcome(result: object, calls: Sequence[Call], is_slow: bool) -> Outcome:
     """Return what an execution that failed says of who ran it; the cases are above."""
     if isinstance(result, ClientGone | DeadlineExceeded):
         return Outcome.FAILURE if is_slow else Outcome.VOID
-    if len(calls) > 1 or isinstance(result, Rejected):
+    if isinstance(result, Rejected):
         return Outcome.VOID
-    return Outcome.FAILURE
+    if isinstance(result, ModelFailed) and not result.by_a_call:
+        return Outcome.FAILURE
+    return Outcome.VOID if len(calls) > 1 else Outcome.FAILURE
 
 
 def _is_gone(call: Call, now: float) -> bool:

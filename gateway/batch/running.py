@@ -5,7 +5,8 @@ Life   its batcher's; `abandon` gives up what is under way.
 Never  chooses what runs next, or hears a second word about an execution.
 
 A batch that fails is cut in halves, which go before all else, one execution a turn,
-until the guilty call is alone; only that one gets the error. Halves obey deadlines.
+until the guilty call is alone; only that one gets the error. Halves obey deadlines. Where the
+executor says that no call is to blame, all of them get it, and nothing is run again.
 
 A batch whose process died is a suspect (core/suspects.py), and waits for its turn at the
 refuge, beside all that the batcher starts; so do its parts, until the guilty call is known.
@@ -21,10 +22,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.batch.failures import expired, log_listener, model_failure, refuse
+from gateway.batch.failures import expired, is_by_a_call, log_listener, model_failure
 from gateway.batch.recording import Recording
 from gateway.core.suspects import Suspect, WorkerLost, after_loss
-from gateway.errors import Rejected
 from gateway.types import Call, Outputs
 
 if TYPE_CHECKING:
@@ -150,15 +150,12 @@ class Running:
         self._on_end()
 
     def _blame(self, calls: list[Call], error: Exception) -> None:
-        """Fail the only call of a batch; halve any other batch to find the guilty one.
-
-        What was refused has not run, so nobody is guilty: each call hears the refusal.
+        """Fail the only call of a batch, or all where none is to blame; halve any other batch to
+        find the guilty one.
         """
-        if isinstance(error, Rejected):
-            refuse(calls, error)
-            return
-        if len(calls) == 1:
-            calls[0].fail(model_failure(error))
+        if len(calls) == 1 or not is_by_a_call(error):
+            for call in calls:
+                call.fail(model_failure(error))
             return
         middle = len(calls) // 2
         self.halves.append(calls[:middle])

@@ -7,6 +7,8 @@ Never  shows a secret; never stops at the first fault.
 
 import difflib
 from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import TypeGuard, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -65,8 +67,20 @@ def unknown(noun: str, name: str, known: Sequence[str]) -> str:
 
 
 def _inner(field: FieldInfo) -> type[Table] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Table) else None
+    """Return the table that a key is, or may be."""
+    kind: object = field.annotation
+    if _is_table(kind):
+        return kind
+    return next(filter(_is_table, get_args(kind)), None) if isinstance(kind, UnionType) else None
+
+
+def _element(field: FieldInfo) -> type[Table] | None:
+    """Return the table that each element of a list is."""
+    return next(filter(_is_table, get_args(field.annotation)), None)
+
+
+def _is_table(kind: object) -> TypeGuard[type[Table]]:
+    return isinstance(kind, type) and issubclass(kind, Table)
 
 
 def _walk(where: tuple[int | str, ...], table: type[Table]) -> tuple[str, list[FieldInfo]]:
@@ -82,6 +96,7 @@ def _walk(where: tuple[int | str, ...], table: type[Table]) -> tuple[str, list[F
             inside = _inner(fields[-1])
         elif isinstance(part, int):
             path += f"[{part}]"
+            inside = _element(fields[-1])
         elif fields[-1].annotation is not None and _is_mapping(fields[-1]):
             path += f".{part}"
     return path, fields

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gateway.config.faults import ConfigError, faults_of
 from gateway.config.kinds import Count, NotNegative, Positive, Table
+from gateway.config.remote import RemoteTable
 from gateway.repository.settings import BatchingSettings, ExecutionSettings, ModelSettings
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -49,7 +50,7 @@ class BatchingTable(Table):
 class ExecutionTable(Table):
     """Where the version runs."""
 
-    executor: Literal["auto", "inline", "thread", "process"] = "auto"
+    executor: Literal["auto", "inline", "thread", "process", "remote"] = "auto"
     instances: Count = 1
     intra_op_threads: Count = 1
     inter_op_threads: Count = 1
@@ -60,6 +61,8 @@ class ExecutionTable(Table):
     def _has_one_loop(self) -> Self:
         if self.executor == "inline" and self.instances != 1:
             raise ValueError(f"an inline executor has 1 instance, got {self.instances}")
+        if self.executor == "remote" and self.instances != 1:
+            raise ValueError("remote.connections says how many executions there are at once")
         return self
 
     @model_validator(mode="after")
@@ -76,7 +79,18 @@ class ModelTable(Table):
     description: str = ""
     batching: BatchingTable = BatchingTable()
     execution: ExecutionTable = ExecutionTable()
+    remote: RemoteTable | None = None
     metrics: Annotated[dict[str, Finite], Field(default_factory=dict)]
+
+    @model_validator(mode="after")
+    def _runs_in_one_place(self) -> Self:
+        if (self.execution.executor == "remote") != (self.remote is not None):
+            raise ValueError('execution.executor = "remote" and a table remote need each other')
+        if self.remote is not None:
+            if self.batching.pad_to:
+                raise ValueError("batching.pad_to has no effect on a remote version")
+            self.remote.check_rows(self.batching.max_batch_size)
+        return self
 
 
 def parse_model(raw: Mapping[str, object]) -> ModelSettings:
@@ -93,4 +107,5 @@ def parse_model(raw: Mapping[str, object]) -> ModelSettings:
         batching=BatchingSettings(**dict(table.batching)),
         execution=ExecutionSettings(**dict(table.execution)),
         metrics=table.metrics,
+        **({} if table.remote is None else table.remote.settings()),
     )

@@ -1,7 +1,8 @@
 """Stacking: many calls' tensors become one execution's arrays, and back.
 
 Job    `stack` joins rows, `pad` fills a batch up to a size the model likes, `split`
-       cuts a call that is larger than one execution into parts and rejoins their rows.
+       cuts a call that is larger than one execution into parts and rejoins their rows;
+       `zeros` is what a model is tried with.
 Never  changes a value: what a split, stacked and rejoined call gets is what it would
        have got alone (a law in tests/laws).
 """
@@ -13,7 +14,7 @@ from itertools import chain
 import numpy as np
 
 from gateway.core.datatypes import DATATYPES
-from gateway.errors import ModelFailed
+from gateway.errors import ClientGone, ModelFailed
 from gateway.types import Array, Call, Outputs, Payload, Shape, Signature, TensorSpec
 
 
@@ -52,6 +53,24 @@ def pad(arrays: Sequence[Array], rows: int) -> list[Array]:
     if missing <= 0:
         return list(arrays)
     return [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in arrays]
+
+
+def zeros(spec: TensorSpec, rows: int, batches: bool, row: Shape | None) -> Array:
+    """Return an input of so many rows of zeros, or of empty strings.
+
+    Shapes: `row` is the shape of one row, where it is known; else each open axis is 1.
+    """
+    shape: Shape = tuple(max(axis, 1) if axis >= 0 else 1 for axis in spec.shape)
+    if batches:
+        shape = (rows, *(shape[1:] if row is None else row))
+    elif row is not None:
+        shape = row
+    elif spec.shape and spec.shape[0] == -1:
+        shape = (rows, *shape[1:])
+    kind = DATATYPES[spec.datatype]
+    if not kind.size_bytes:
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, dtype=kind.numpy)
 
 
 def split(call: Call, max_rows: int, before_answer: Callable[[Call, Outputs], None]) -> list[Call]:
@@ -117,8 +136,8 @@ class _Rejoin:
             self._call.answer(Outputs(arrays, 1), 0, self._call.rows)
 
     def _end(self, call: Call) -> None:
-        for part in self.parts:
-            part.done = True
+        for part in self.parts:  # whoever runs one hears that nobody waits for it
+            part.fail(call.error or ClientGone("the call that it was a part of is done"))
         self.parts = []
         call.on_done = self._tell_owner  # or call and rejoin would hold each other
         self._tell_owner(call)

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 
 from gateway.core.datatypes import BY_ONNX, DATATYPES
-from gateway.core.stacking import bucket, pad, stack
+from gateway.core.stacking import bucket, pad, stack, zeros
 from gateway.errors import ModelFailed
 from gateway.execute.words import what_failed, why_not_opened
 from gateway.types import Array, Call, Outputs, Shape, Signature, TensorSpec
@@ -150,18 +150,9 @@ class Session:
         return elapsed_s
 
     def _zeros(self, spec: TensorSpec, rows: int) -> Array:
-        shape: Shape = tuple(max(axis, 1) if axis >= 0 else 1 for axis in spec.shape)
-        row = self._trial_shapes.get(spec.name)
-        if self.signature.max_batch_rows:
-            shape = (rows, *(shape[1:] if row is None else row))
-        elif row is not None:
-            shape = row
-        elif spec.shape and spec.shape[0] == -1:
-            shape = (rows, *shape[1:])
-        kind = DATATYPES[spec.datatype]
-        if not kind.size_bytes:
-            return np.full(shape, "", dtype=object)
-        return np.zeros(shape, dtype=kind.numpy)
+        return zeros(
+            spec, rows, self.signature.max_batch_rows > 0, self._trial_shapes.get(spec.name)
+        )
 
     def _run(self, arrays: Sequence[Array]) -> list[Array]:
         if self._bfloat16:

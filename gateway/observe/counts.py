@@ -61,6 +61,7 @@ class Counts:
     sizes: Mapping[int, Size] = field(default_factory=dict)
     openings: int = 0
     breakers: Mapping[str, State] = field(default_factory=dict)
+    retries: int = 0
 
 
 ZERO = Counts()
@@ -96,6 +97,7 @@ def read(row: memoryview) -> Counts:
         _sizes(row, cells[layout.SIZES_USED]),
         openings(breakers),
         states(breakers),
+        cells[layout.RETRIES],
     )
 
 
@@ -144,6 +146,7 @@ def plus(one: Counts, other: Counts) -> Counts:
         _merged(one.sizes, other.sizes),
         one.openings + other.openings,
         worst(one.breakers, other.breakers),
+        one.retries + other.retries,
     )
 
 

@@ -120,6 +120,7 @@ DISAGREEMENTS = 96  # rows of a shadow, by output; the last cell has all further
 MOST_OUTPUTS = 16
 SHED = 112  # requests by what there was no room for
 SHED_NAMES: tuple[Shed, ...] = get_args(Shed)
+RETRIES = 122  # batches that another endpoint was asked for as well
 BREAKERS = 128
 MOST_BREAKERS = 16  # further instances are not shown
 SIZES = 144
@@ -139,7 +140,7 @@ assert max(FAIL_NS, SHED_ROWS, FALLBACKS) < SHADOWED
 assert SHADOWED + len(SHADOW_NAMES) <= REQUEST
 assert EXECUTION + HISTOGRAM_CELLS <= DISAGREEMENTS
 assert DISAGREEMENTS + MOST_OUTPUTS <= SHED
-assert SHED + len(SHED_NAMES) <= BREAKERS
+assert SHED + len(SHED_NAMES) <= RETRIES < BREAKERS
 assert BREAKERS + MOST_BREAKERS <= SIZES
 assert SIZES + SIZE_CELLS * MOST_SIZES <= ROW_CELLS
 assert QUOTAS + 2 * MOST_QUOTAS <= ROW_CELLS

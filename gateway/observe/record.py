@@ -57,7 +57,7 @@ class Record:
 
     Row 0 hears `heartbeat`, `moved`, `refuse`, `shed`, `asked` and `over`; any other row `begin`,
     `finish`, `complete`, `refuse`, `shed` and `fell_back`, that of a shadow `shadowed` and
-    `disagreed` too, that of a version by itself `breaker`.
+    `disagreed` too, that of a version by itself `breaker` and `retried`.
 
     Mutable state: the numbers of the row's first cells, `_sizes`, the slots in use, and the
     cells of executor instances (`_breakers`).
@@ -149,6 +149,10 @@ class Record:
     def fell_back(self) -> None:
         """Count a request that another arm was asked instead."""
         self._row[layout.FALLBACKS] += 1
+
+    def retried(self) -> None:
+        """Count a batch that another endpoint was asked for as well."""
+        self._row[layout.RETRIES] += 1
 
     def shadowed(self, outcome: str, calls: int) -> None:
         """Count what became of calls that this shadow was asked as well."""

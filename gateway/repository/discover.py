@@ -6,7 +6,8 @@ Life   one pass over the folders, at start and whenever somebody asks again.
 Never  opens a model; never lets one version's fault hide or harm another.
 
 Whatever is no version is left alone: files, hidden names, folders without a
-`model.onnx`. What is one and cannot be served as it stands is a fault.
+`model.onnx`. What is one and cannot be served as it stands is a fault. A folder without a
+`model.onnx` is one as well if its `model.toml` says that the version runs elsewhere.
 
 A model with a `config.pbtxt` is laid out as Triton wants it: its versions are folders
 of digits (without a leading zero), its policy says which of them are served, the file
@@ -167,10 +168,19 @@ class _Search:
             self.fault(None, self.folder, f"a model's name is {expected}")
 
     def _read_own(self, folders: Sequence[Path]) -> None:
-        for version, place in self._versions(folders, _ONNX).items():
+        for version, place in self._versions(folders, _ONNX, _TOML).items():
             settings = self._settings(version, place / _TOML)
-            if settings is not None:
-                self.found.append(self._found(version, place, place / _ONNX, settings))
+            if settings is None:
+                continue
+            has_onnx = (place / _ONNX).is_file()
+            if settings.remote is None:
+                if has_onnx:
+                    self.found.append(self._found(version, place, place / _ONNX, settings))
+            elif has_onnx:
+                what = f"one of the two must go: {_TOML} says that the version runs elsewhere"
+                self.fault(version, place / _ONNX, what)
+            else:
+                self.found.append(self._found(version, place, place / _TOML, settings))
 
     def _read_triton(self, config: Path, folders: Sequence[Path]) -> None:
         said = self._declared(config)
@@ -202,12 +212,12 @@ class _Search:
     def _found(self, version: str, place: Path, onnx: Path, settings: ModelSettings) -> Found:
         return Found(self.folder.name, version, place, onnx, settings)
 
-    def _versions(self, folders: Sequence[Path], filename: str) -> dict[str, Path]:
-        """Return the folders that are versions, by canonical name."""
+    def _versions(self, folders: Sequence[Path], *filenames: str) -> dict[str, Path]:
+        """Return the folders that are versions, by canonical name: they have one of the files."""
         seen: dict[str, Path] = {}
         twice: set[str] = set()
         for place in folders:
-            if not self._has_file(place, filename):
+            if not any(self._has_file(place, filename) for filename in filenames):
                 continue
             version = canonical_version(place.name)
             if not is_version(place.name):

@@ -44,6 +44,9 @@ def with_overrides(found: Found, config: str) -> Found:
 
     Raises: OverrideError with every fault.
     """
+    if found.settings.remote is not None:
+        what = f"version {found.version} runs elsewhere: its model.toml alone describes it"
+        raise OverrideError([("config", what)])
     try:
         values = read_json(config)
         said = declared(values, found.folder.parent, "request", found.model)

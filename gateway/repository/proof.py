@@ -16,7 +16,10 @@ from gateway.types import Shape, Signature
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One version on disk; `version` is canonical, whatever its folder is called."""
+    """One version on disk; `version` is canonical, whatever its folder is called.
+
+    `onnx` is the file that makes it one; of a version that runs elsewhere it is its `model.toml`.
+    """
 
     model: str
     version: str

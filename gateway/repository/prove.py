@@ -12,20 +12,24 @@ or killed the process.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.core.costs import Bounds, Cost, Placement, fit, place, thread_rows
-from gateway.execute.session import LoadFailed, Session
+from gateway.execute.session import LoadFailed
+from gateway.repository.agreeing import disagreements
 from gateway.repository.digest import signature_of_files
 from gateway.repository.external import inspect, refuse_outside
 from gateway.repository.golden import Golden, arguments, compare, read_golden
 from gateway.repository.load import Timed, open_session, sizes, warm
 from gateway.repository.manifest import identify
-from gateway.repository.proof import Found, Proof
-from gateway.repository.reasons import brief, few
+from gateway.repository.proof import NOTHING_EXTERNAL, External, Found, Proof
+from gateway.repository.reasons import few
+from gateway.repository.remote import probed
 from gateway.repository.settings import ModelSettings
 from gateway.repository.warmup import NotWarm, warmup_arrays
-from gateway.types import Array, Shape, Signature, TensorSpec
+from gateway.types import Array, Shape, Signature
 
 _RUNS = 50  # a sample of the cost is made of so many runs
 _SAMPLE_S = 0.05  # no sample takes longer than this, unless a single run does
@@ -35,6 +39,15 @@ _SHORTEST_S = 1e-9  # what takes no time that can be measured still takes some
 
 Tell = Callable[[str], None]
 _Sample = tuple[str, list[Array], int]  # what it is called, its inputs, how often it runs
+
+
+class Trialled(Timed, Protocol):
+    """What is tried: a Session, or what asks a server elsewhere."""
+
+    signature: Signature
+    fixed_rows: int | None
+
+    def infer(self, arrays: Sequence[Array]) -> Sequence[Array]: ...
 
 
 def _nobody(step: str) -> None:
@@ -58,15 +71,44 @@ def _prove(found: Found, bounds: Bounds, platform: str, tell: Tell) -> Proof:
     tell("verifying its files")
     stamp = signature_of_files(found.folder)
     digest = identify(found)
-    external = inspect(found.onnx).external
-    refuse_outside(found.folder, found.onnx, external.locations)
+    external = _external(found)
     golden = read_golden(found.folder)
     shapes = _trial_shapes(found.settings, golden)
     tell(f"opening {found.onnx.name}")
+    with _opened(found, shapes, external, digest) as session:
+        signature = session.signature
+        cost, placement = _tried(_Trial(found, session, bounds, tell), golden)
+    if signature_of_files(found.folder) != stamp:
+        raise LoadFailed(f"{found.folder}: changed while it was proved")
+    return Proof(found, digest, signature, cost, placement, platform, shapes, external)
+
+
+def _external(found: Found) -> External:
+    """Return where the model's external data lie. Raises: LoadFailed."""
+    if found.settings.remote is not None:
+        return NOTHING_EXTERNAL
+    external = inspect(found.onnx).external
+    refuse_outside(found.folder, found.onnx, external.locations)
+    return external
+
+
+@contextmanager
+def _opened(
+    found: Found, shapes: Mapping[str, Shape], external: External, digest: str
+) -> "Iterator[Trialled]":
+    """Open the model, or reach a server that runs it. Raises: LoadFailed."""
+    if found.settings.remote is not None:
+        with probed(found, shapes) as probe:
+            yield probe
+        return
     # Without external data the stamp at the end says that what was opened is what was hashed.
     session = open_session(found, shapes, external, digest if external.locations else None)
     _compare_declared(found, session.signature)
-    trial = _Trial(found, session, bounds, tell)
+    yield session
+
+
+def _tried(trial: "_Trial", golden: Golden | None) -> tuple[Cost, Placement]:
+    """Run the model in all ways there are. Raises: LoadFailed, ValueError."""
     # Both are held against the model before it runs in the shapes that they tell.
     warmups = trial.warmups()
     asked = [] if golden is None else trial.asked(golden)
@@ -76,10 +118,8 @@ def _prove(found: Found, bounds: Bounds, platform: str, tell: Tell) -> Proof:
     for name, arrays, count in warmups:
         trial.run(name, arrays, count)
     if golden is not None:
-        compare(golden, session.signature, trial.run(golden.file.name, asked, 1))
-    if signature_of_files(found.folder) != stamp:
-        raise LoadFailed(f"{found.folder}: changed while it was proved")
-    return Proof(found, digest, session.signature, cost, placement, platform, shapes, external)
+        compare(golden, trial.session.signature, trial.run(golden.file.name, asked, 1))
+    return cost, placement
 
 
 def _trial_shapes(declared: ModelSettings, golden: Golden | None) -> Mapping[str, Shape]:
@@ -95,40 +135,9 @@ def _trial_shapes(declared: ModelSettings, golden: Golden | None) -> Mapping[str
 def _compare_declared(found: Found, signature: Signature) -> None:
     """Refuse a model whose tensors are not those that its `config.pbtxt` declares."""
     where = found.folder.parent / "config.pbtxt"
-    inputs, outputs = found.settings.declared_inputs, found.settings.declared_outputs
-    faults = [
-        *_misdeclared("input", inputs or (), signature.inputs),
-        *_misdeclared("output", outputs or (), signature.outputs),
-    ]
-    if inputs:
-        named = {spec.name for spec in inputs}
-        missing = [spec.name for spec in signature.inputs if spec.name not in named]
-        faults += [f"input '{name}' of the model is not declared" for name in missing]
-    if faults:
+    declared = found.settings.declared_inputs, found.settings.declared_outputs
+    if faults := disagreements(declared, (signature.inputs, signature.outputs)):
         raise LoadFailed("\n".join(few([f"{where}: {fault}" for fault in faults])))
-
-
-def _misdeclared(
-    what: str, declared: tuple[TensorSpec, ...], own: tuple[TensorSpec, ...]
-) -> Iterator[str]:
-    known = {spec.name: spec for spec in own}
-    for spec in declared:
-        got = known.get(spec.name)
-        if got is None:
-            has = brief(", ".join(map(repr, known)))
-            yield f"{what} '{brief(spec.name)}': the model has {has}"
-        elif got.datatype != spec.datatype or not _may_agree(got.shape, spec.shape):
-            yield (
-                f"{what} '{brief(spec.name)}': expected {spec.datatype} "
-                f"{brief(list(spec.shape))}, the model has {got.datatype} {list(got.shape)}"
-            )
-
-
-def _may_agree(one: Shape, other: Shape) -> bool:
-    """Say whether two shapes can be the same: an open axis is any size."""
-    return len(one) == len(other) and all(
-        a == b or -1 in (a, b) for a, b in zip(one, other, strict=True)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ class _Trial:
     """One open model, and what is done with it to know it."""
 
     found: Found
-    session: Session
+    session: Trialled
     bounds: Bounds
     tell: Tell
 
@@ -186,7 +195,7 @@ class _Trial:
             raise LoadFailed(f"{self.found.onnx}: running {name} failed: {error}") from error
 
 
-def _most_rows(session: Session, declared: ModelSettings) -> int:
+def _most_rows(session: Trialled, declared: ModelSettings) -> int:
     """Return the largest execution that the model and its settings allow."""
     most = declared.batching.max_batch_size or 1
     if declared.batching.max_execution_rows is not None:

@@ -37,12 +37,32 @@ class ExecutionSettings:
     no limit; `suspect_after_s` None is found from the fitted cost.
     """
 
-    executor: Literal["auto", "inline", "thread", "process"] = "auto"
+    executor: Literal["auto", "inline", "thread", "process", "remote"] = "auto"
     instances: int = 1
     intra_op_threads: int = 1
     inter_op_threads: int = 1
     max_memory_bytes: int = 0
     suspect_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """Which V2 servers run the version, and how they are talked to.
+
+    `model` and `version` None: they are called there as they are here; "": the servers choose
+    the version. `headers_env` has the name of an environment variable for each header. `ca_file`
+    None: the system's authorities. Units: `connections` per endpoint.
+    """
+
+    endpoints: tuple[str, ...]
+    model: str | None = None
+    version: str | None = None
+    connections: int = 4
+    timeout_s: float = 10.0
+    connect_timeout_s: float = 1.0
+    max_answer_bytes: int = 64 << 20
+    headers_env: Mapping[str, str] = field(default_factory=dict)
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +119,5 @@ class ModelSettings:
     warmup: tuple[WarmupSample, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     preferred_batch_sizes: tuple[int, ...] = ()
+    remote: RemoteSettings | None = None  # it runs elsewhere: it has no model.onnx
     notes: tuple[str, ...] = ()  # what was accepted and has no effect here

@@ -39,7 +39,7 @@ from gateway.execute.executors import switch_soon
 from gateway.observe.counts import Counts, plus
 from gateway.observe.layout import BUCKETS_S
 from gateway.supervise.ledger import Image, Ledger, RowKey
-from gateway.supervise.outcomes import Quotas, breakers, quotas, requests, shed
+from gateway.supervise.outcomes import Quotas, breakers, quotas, requests, retries, shed
 from gateway.supervise.overseer import ReplicaView
 from gateway.supervise.routed import Versioned, routed
 from gateway.supervise.sharing import Sharing
@@ -173,6 +173,7 @@ class _Families(Collector):
         yield shed(totals, self._snapshot.image.refusals)
         yield quotas(self._snapshot.quotas)
         yield from breakers(totals)
+        yield retries(totals)
         yield _request_durations(totals)
         yield _queue_durations(totals)
         yield _execution_durations(totals)

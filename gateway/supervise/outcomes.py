@@ -44,6 +44,21 @@ def shed(totals: Mapping[Labels, Counts], refusals: Counts) -> Metric:
     return family
 
 
+def retries(totals: Mapping[Labels, Counts]) -> Metric:
+    """Return the family of batches that another endpoint was asked for, by version."""
+    family = CounterMetricFamily(
+        "gateway_retries",
+        "Batches of a remote version that another endpoint was asked for as well.",
+        labels=("model", "version"),
+    )
+    counted: dict[tuple[str, str], int] = {}
+    for (model, version, _), counts in totals.items():
+        counted[model, version] = counted.get((model, version), 0) + counts.retries
+    for labels, count in counted.items():
+        family.add_metric(labels, count)
+    return family
+
+
 def quotas(asked: Quotas) -> Metric:
     """Return the family of requests whose callers have a quota."""
     family = CounterMetricFamily(

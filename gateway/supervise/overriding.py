@@ -38,6 +38,7 @@ def overridden(
             private = Path(tempfile.mkdtemp(dir=home))
             materialise(private / model, files)
             shelf = shelves(discover(private, parse)).get(model, EMPTY)
+            _refuse_elsewhere(shelf)
         return _configured(shelf, parameters.get("config")), private
     except BaseException as error:
         if private is not None:
@@ -46,6 +47,14 @@ def overridden(
             text = "; ".join(str(error).splitlines())
             raise Malformed(f"failed to load '{model}': {text}") from None
         raise
+
+
+def _refuse_elsewhere(shelf: Shelf) -> None:
+    """Refuse files that would have us ask servers of a caller's choice. Raises: OverrideError."""
+    for version, seen in shelf.versions.items():
+        if seen.found.settings.remote is not None:
+            what = "a version that runs elsewhere is not taken from a request"
+            raise OverrideError([(f"file:{version}/model.toml", what)])
 
 
 def _configured(shelf: Shelf, config: object) -> Shelf:

@@ -30,7 +30,7 @@ Document = dict[str, object]
 
 _COUNTERS = (
     *("success_ns", "fail_ns", "queue_ns", "input_ns", "infer_ns", "output_ns"),
-    *("execution_ns", "executions", "inferences", "shed_rows", "fallbacks"),
+    *("execution_ns", "executions", "inferences", "shed_rows", "fallbacks", "retries"),
 )
 
 

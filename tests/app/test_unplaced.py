@@ -39,3 +39,11 @@ def test_a_table_and_an_answer_are_told_without_it() -> None:
     told = Entry(None, {}, {"1": TOLD, "2": "quarantined"})
     assert table == Table(7, {"digits": told, "other": other})
     assert told_reply(Reply(3, WHY, "cannot_prepare"), cut) == Reply(3, TOLD, "cannot_prepare")
+
+
+@pytest.mark.parametrize("root", [ROOT, Path("models")])
+def test_where_versions_run_elsewhere_is_nobodys_business(root: Path) -> None:
+    why = "http://10.0.0.5:8000: no connection; https://[::1]/a/b: hung, http://a"
+    told = "an endpoint: no connection; an endpoint: hung, an endpoint"
+    assert cut_of(root)(why) == told
+    assert cut_of(root)(f'{{"reason":"{why}"}}') == f'{{"reason":"{told}"}}'

@@ -4,8 +4,14 @@ import logging
 
 import pytest
 
-from gateway.batch.failures import log_listener, model_failure, queue_full, too_many_shapes
-from gateway.errors import ModelFailed, Overloaded
+from gateway.batch.failures import (
+    is_by_a_call,
+    log_listener,
+    model_failure,
+    queue_full,
+    too_many_shapes,
+)
+from gateway.errors import BreakerOpen, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from tests.fakes import a_call
 
 
@@ -39,3 +45,34 @@ def test_a_listener_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.ERROR):
         log_listener(ZeroDivisionError("in a listener"))
     assert "in a listener" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("no room", retry_after_s=7.0, shed="limit"),
+        BreakerOpen("too often"),
+        DeadlineExceeded("too late", "execute"),
+    ],
+)
+def test_what_was_refused_or_came_too_late_is_told_as_that_to_each(error: Exception) -> None:
+    told = model_failure(error)
+    assert type(told) is type(error)
+    assert told is not error
+    assert (str(told), told.__dict__) == (str(error), error.__dict__)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ModelFailed("odd"), True),
+        (KeyError("odd"), True),
+        (ModelFailed("nobody answered", by_a_call=False), False),
+        (Draining("closing"), False),
+        (DeadlineExceeded("too late"), False),
+    ],
+)
+def test_a_guilty_call_is_looked_for_where_there_may_be_one(
+    error: Exception, expected: bool
+) -> None:
+    assert is_by_a_call(error) == expected

@@ -19,7 +19,7 @@ from gateway.errors import (
 from gateway.observe.counts import read
 from gateway.types import Call
 from tests.batch.guarded import Scene, staged, tick
-from tests.fakes import POISON, answer_of, now
+from tests.fakes import POISON, a_call, answer_of, now
 
 OPEN, CLOSED, HALF_OPEN = State.OPEN, State.CLOSED, State.HALF_OPEN
 
@@ -381,3 +381,43 @@ def test_closed_it_lets_go_of_its_executor_and_refuses() -> None:
         assert scene.machine.executions == 1
 
     staged(play)
+
+
+def test_a_failure_that_no_call_is_to_blame_for_counts_however_many_there_were() -> None:
+    async def play(scene: Scene) -> tuple[int, float]:
+        error = ModelFailed("nobody answered", by_a_call=False)
+        guard = scene.gate.guarded("other", lambda _, finish: finish(error), Slowness())
+        guard.run([a_call(1), a_call(2)], lambda _: None)
+        reading = guard.breaker.reading(now())
+        return reading.calls, reading.failure_ratio
+
+    assert staged(play) == (1, 1.0)
+
+
+def test_an_executor_with_servers_of_its_own_asks_and_tells_of_each_request() -> None:
+    async def play(scene: Scene) -> tuple[list[bool], list[object]]:
+        guard = scene.gate.guarded("remote/0", lambda _, finish: None, Slowness())
+        sent = []
+        for _ in range(30):
+            permit = guard.permit()
+            sent.append(permit is not None)
+            if permit is not None:
+                guard.count(permit, Outcome.FAILURE, 0.1, 1)
+        return sent, [state for name, state in scene.shown if name == "remote/0"]
+
+    sent, shown = staged(play)
+    assert sent == sorted(sent, reverse=True)
+    assert 0 < sum(sent) < 30
+    assert shown == [CLOSED, OPEN]
+
+
+def test_an_answer_that_took_too_long_is_a_slow_one() -> None:
+    async def play(scene: Scene) -> float:
+        guard = scene.gate.guarded("remote/0", lambda _, finish: None, Slowness(floor_s=1.0))
+        for seconds in (0.5, 20.0):
+            permit = guard.permit()
+            assert permit is not None
+            guard.count(permit, Outcome.SUCCESS, seconds, 1)
+        return guard.breaker.reading(now()).slow_ratio
+
+    assert staged(play) == 0.5

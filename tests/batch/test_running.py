@@ -12,7 +12,7 @@ from gateway.batch.batcher import Batcher
 from gateway.batch.running import Finish
 from gateway.core.batching import Policy
 from gateway.core.suspects import WorkerLost
-from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed
+from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.observe.counts import Counts, read
 from gateway.observe.layout import OUTCOME_NAMES
 from gateway.observe.record import Record
@@ -194,6 +194,27 @@ def test_a_second_word_about_an_execution_is_not_counted() -> None:
         return record.words()
 
     assert play(scene) == ["begin", "ran 1"]
+
+
+@pytest.mark.parametrize(
+    "error", [ModelFailed("nobody answered", by_a_call=False), Overloaded("no room")]
+)
+def test_where_no_call_is_to_blame_all_hear_it_and_nothing_is_run_again(error: Exception) -> None:
+    async def scene() -> tuple[list[object], int]:
+        client, runs = Client(), 0
+
+        def run(_calls: Sequence[Call], finish: Finish) -> None:
+            nonlocal runs
+            runs += 1
+            finish(error)
+
+        async with Batcher(run, Policy(), a_record(), now) as batcher:
+            for row in range(9):
+                batcher.offer(client.call(row))
+        assert len({id(call.error) for call in client.heard}) == 9
+        return list(client.answers()), runs
+
+    assert play(scene) == ([type(error)] * 9, 1)
 
 
 # suspects: batches whose process died

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from gateway.core.stacking import bucket, pad, split, stack
+from gateway.core.stacking import bucket, pad, split, stack, zeros
 from gateway.errors import ClientGone, ModelFailed
 from gateway.types import Arm, Call, Outputs, Payload, Shape, Signature, TensorSpec, Version
 from tests.fakes import TWICE, TWICE_ARM, a_call, answer_of, deaf, rows_of, untold
@@ -185,6 +185,40 @@ def test_when_the_client_leaves_no_part_costs_anything_any_more() -> None:
     assert [part.done for part in parts] == [True, True]
     answer(parts[0], 10, 20)
     assert heard == [call]
+
+
+def test_whoever_runs_a_part_hears_that_nobody_waits_for_it() -> None:
+    call = a_call(1, 2, 3)
+    parts = split(call, 1, untold)
+    heard: list[Call] = []
+    for part in parts:
+        part.on_done = heard.append
+    parts[0].answer(Outputs([np.zeros((1, 1))], 1), 0, 1)
+    gone = ClientGone("gone")
+    call.fail(gone)
+    assert heard == parts
+    assert [part.error for part in parts] == [None, gone, gone]
+
+
+@pytest.mark.parametrize(
+    ("shape", "batches", "row", "expected"),
+    [
+        ((-1, 4), True, None, (3, 4)),
+        ((-1, -1), True, None, (3, 1)),
+        ((-1, -1), True, (7,), (3, 7)),
+        ((2, -1), False, None, (2, 1)),
+        ((-1, 2), False, None, (3, 2)),
+        ((-1, 2), False, (5, 2), (5, 2)),
+        ((), False, None, ()),
+    ],
+)
+@pytest.mark.parametrize("datatype", ["INT8", "BYTES"])
+def test_a_model_is_tried_with_zeros_of_a_shape_that_it_takes(
+    shape: Shape, batches: bool, row: Shape | None, expected: Shape, datatype: str
+) -> None:
+    array = zeros(TensorSpec("x", datatype, shape), 3, batches, row)
+    assert array.shape == expected
+    assert set(array.ravel().tolist()) == {"" if datatype == "BYTES" else 0}
 
 
 def test_a_part_may_be_split_again() -> None:

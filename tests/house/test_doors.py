@@ -10,12 +10,13 @@ from tests.house import tree
 
 # Every library that gateway/ may import, and the rooms that may. Anything else is a fault.
 DOORS: dict[str, tuple[str, ...]] = {
+    "aiohttp": ("gateway.execute.client",),
     "google": ("gateway.repository.triton",),  # protobuf
     "httptools": ("gateway.wire",),
     "httpx": ("gateway.cli",),
     "numpy": ("gateway",),
     "onnxruntime": ("gateway.execute",),
-    "orjson": ("gateway.wire", "gateway.app", "gateway.supervise"),
+    "orjson": ("gateway.execute.v2", "gateway.wire", "gateway.app", "gateway.supervise"),
     "prometheus_client": (
         "gateway.supervise.exporter",
         "gateway.supervise.outcomes",

@@ -93,6 +93,7 @@ def test_nobody_sleeps_by_the_wall_clock() -> None:
 
 # Where time itself is awaited: a rhythm, a delay that was promised.
 CLOCKS = {
+    "gateway/execute/remote.py": "a retry pauses, within its budget and its deadline",
     "gateway/app/pulse.py": "a replica shows ten times a second that it lives",
     "gateway/supervise/allotting.py": "parts of quotas follow the load, once a second",
     "gateway/supervise/documents/redisstore.py": "Redis is asked again, ever less often",

@@ -36,6 +36,7 @@ COUNTS = st.builds(
     HISTOGRAMS,
     HISTOGRAMS,
     SIZES,
+    NUMBERS,
 )
 
 
@@ -87,7 +88,7 @@ def test_every_cell_is_read_into_its_place() -> None:
     names = (
         *("executing", "last_inference_ms", "success_ns", "fail_ns", "queue_ns", "input_ns"),
         *("infer_ns", "output_ns", "execution_ns", "executions", "inferences", "shed_rows"),
-        "fallbacks",
+        *("fallbacks", "retries"),
     )
     for place, name in enumerate(names, start=1):
         row[getattr(layout, name.upper())] = place

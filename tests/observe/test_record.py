@@ -343,8 +343,10 @@ def test_what_a_shadow_said_survives_the_executions_that_follow() -> None:
     written.record.shadowed("agreed", 1)
     written.record.disagreed(0, 2)
     written.record.fell_back()
+    written.record.retried()
     counts = written.run(calls(9.5), outputs())
     assert (counts.shadowed[0], counts.disagreements[0], counts.fallbacks) == (1, 2, 1)
+    assert counts.retries == 1
     assert outcome(counts, "success") == 1
 
 

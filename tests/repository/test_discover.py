@@ -9,7 +9,7 @@ import pytest
 
 from gateway.repository.discover import Discovery, RepositoryError, discover
 from gateway.repository.proof import Found
-from gateway.repository.settings import BatchingSettings, ModelSettings
+from gateway.repository.settings import BatchingSettings, ModelSettings, RemoteSettings
 
 
 def parse(raw: Mapping[str, object]) -> ModelSettings:
@@ -469,3 +469,42 @@ def test_a_fault_is_no_longer_than_somebody_reads(tmp_path: Path) -> None:
     declare(tmp_path, "resnet", f'{"x" * 10_000}: 1\nname: "{"y" * 10_000}"', "1")
     declare(tmp_path, "other", f'default_model_filename: "{"z" * 1000}"')
     assert max(len(what) for _, what in faults(tmp_path)) <= 512
+
+
+def elsewhere(raw: Mapping[str, object]) -> ModelSettings:
+    """Read a file that says where its version runs, or nothing."""
+    where = raw.get("where")
+    return ModelSettings(remote=RemoteSettings((where,)) if isinstance(where, str) else None)
+
+
+def put_settings(root: Path, place: str, toml: str) -> Path:
+    (root / place).mkdir(parents=True, exist_ok=True)
+    file = root / place / "model.toml"
+    file.write_text(toml)
+    return file
+
+
+def test_a_version_that_runs_elsewhere_needs_no_model(tmp_path: Path) -> None:
+    toml = put_settings(tmp_path, "digits/1", 'where = "http://a"')
+    expected = ModelSettings(remote=RemoteSettings(("http://a",)))
+    found = Found("digits", "1", toml.parent, toml, expected)
+    assert discover(tmp_path, elsewhere) == Discovery((found,))
+
+
+def test_settings_without_a_model_are_left_alone_where_it_does_not(tmp_path: Path) -> None:
+    put_settings(tmp_path, "digits/1", "")
+    assert discover(tmp_path, elsewhere) == Discovery()
+
+
+def test_settings_without_a_model_that_cannot_be_read_are_a_fault(tmp_path: Path) -> None:
+    put_settings(tmp_path, "digits/1", "where = ")
+    ((path, _),) = faults(tmp_path)
+    assert path == "digits/1/model.toml"
+
+
+def test_a_model_beside_one_that_runs_elsewhere_is_a_fault(tmp_path: Path) -> None:
+    put(tmp_path, "digits/1", toml='where = "http://a"')
+    discovery = discover(tmp_path, elsewhere)
+    assert discovery.found == ()
+    (fault,) = discovery.faults
+    assert fault.what == "one of the two must go: model.toml says that the version runs elsewhere"

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from gateway.repository import overrides as module
 from gateway.repository.overrides import OverrideError, files_in, materialise, with_overrides
 from gateway.repository.proof import Found
-from gateway.repository.settings import BatchingSettings, ModelSettings, VersionPolicy
+from gateway.repository.settings import (
+    BatchingSettings,
+    ModelSettings,
+    RemoteSettings,
+    VersionPolicy,
+)
 
 OWN = ModelSettings(
     description="Reads digits",
@@ -54,6 +59,12 @@ def test_a_configuration_replaces_what_it_can_say_and_keeps_the_rest(found: Foun
         version_policy=VersionPolicy("latest", 2),
     )
     assert with_overrides(found, config(max_batch_size="16")) == replace(found, settings=expected)
+
+
+def test_a_version_that_runs_elsewhere_takes_none(found: Found) -> None:
+    remote = replace(found, settings=replace(OWN, remote=RemoteSettings(("http://a",))))
+    ((path, what),) = faults(remote, config(max_batch_size=8))
+    assert (path, what) == ("config", "version 1 runs elsewhere: its model.toml alone describes it")
 
 
 def test_a_policy_that_is_named_replaces_the_one_there(found: Found) -> None:

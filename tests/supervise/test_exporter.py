@@ -127,6 +127,7 @@ def test_every_metric_of_a_version_stands_from_its_first_sight_at_zero(
         "gateway_inferences_total",
         "gateway_executions_total",
         "gateway_breaker_openings_total",
+        "gateway_retries_total",
     }
     assert set(values.values()) == {0}
 

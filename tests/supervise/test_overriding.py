@@ -1,5 +1,6 @@
 """A load whose configuration or files come with the request."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gateway.config.model import parse_model
 from gateway.errors import Malformed
 from gateway.supervise.overriding import make_home, overridden, remove, remove_others
 from gateway.supervise.selection import EMPTY, Shelf, survey_model
+from tests.elsewhere import declared
 
 FIVE = {"file:5/model.onnx": "Zml2ZQ=="}
 
@@ -64,6 +66,13 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
 ) -> None:
     with pytest.raises(Malformed, match="failed to load 'm': "):
         overridden("m", shelf, parameters, parse_model, home)
+    assert list(home.iterdir()) == []
+
+
+def test_no_request_has_us_ask_servers_of_its_choice(home: Path) -> None:
+    toml = b64encode(declared("http://169.254.169.254").encode()).decode()
+    with pytest.raises(Malformed, match=r"file:5/model.toml: a version that runs elsewhere"):
+        overridden("m", EMPTY, {"file:5/model.toml": toml}, parse_model, home)
     assert list(home.iterdir()) == []
 
 

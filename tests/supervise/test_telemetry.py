@@ -56,6 +56,8 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
     row[layout.FAIL_NS] = 11
     row[layout.SHED_ROWS] = 8
     row[layout.FALLBACKS] = 9
+    row[layout.RETRIES] = 10
+    row[layout.RETRIES] = 10
     row[layout.SHED + layout.SHED_NAMES.index("bytes")] = 6
     row[layout.SHADOWED] = 3
     row[layout.DISAGREEMENTS + 1] = 2
@@ -79,6 +81,7 @@ def test_every_counter_of_a_key_is_told(memory: Memory) -> None:
             "inferences": 5,
             "shed_rows": 8,
             "fallbacks": 9,
+            "retries": 10,
         },
         "outcomes": dict.fromkeys(layout.OUTCOME_NAMES, 0)
         | {"success": 5, "overloaded": 2, "model_failed": 1},
