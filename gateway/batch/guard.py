@@ -9,9 +9,11 @@ What an execution says of its executor:
 
     it succeeded                          success, perhaps a slow one
     one call alone failed                 failure
-    several calls failed                  nothing: they will be halved, and run again; failure,
-                                          where the executor says that none is to blame
+    several calls failed                  nothing: they will be halved, and run again; failure
+                                          where it was slow, and nobody waited any more, or where
+                                          the executor says that none of them is to blame
     it was refused (429, draining ...)    nothing: whoever has no room is not broken
+    somebody killed its process           nothing: it was not its own doing
     it was given up, its callers gone     failure where it was slow, else nothing
     it hangs, and nobody waits any more   failure, at that moment, though it never ends
 
@@ -33,6 +35,7 @@ from math import inf
 from gateway.batch.alarm import Alarm
 from gateway.core.breaker import Breaker, Dice, Outcome, Permit, State
 from gateway.core.slowness import Slowness
+from gateway.core.suspects import WorkerLost
 from gateway.errors import BreakerOpen, ClientGone, DeadlineExceeded, ModelFailed, Rejected
 from gateway.types import Call, Outputs
 
@@ -70,20 +73,8 @@ class Guard:
     """
 
     __slots__ = (
-        "_alarm",
-        "_clock",
-        "_dice",
-        "_floor_s",
-        "_hung",
-        "_most_running",
-        "_on_change",
-        "_run",
-        "_running",
-        "_slowness",
-        "_told",
-        "breaker",
-        "name",
-        "shown",
+        "_alarm", "_clock", "_dice", "_floor_s", "_hung", "_most_running", "_on_change", "_run",
+        "_running", "_slowness", "_told", "breaker", "name", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -186,7 +177,7 @@ class Guard:
             ended = self._clock()
             is_slow = ended - one.started > self._floor_s and self._is_slow(one, ended)
             is_well = isinstance(result, Outputs)
-            outcome = _SUCCESS if is_well else _outcome(result, one.calls, is_slow)
+            outcome = _SUCCESS if is_well else _outcome(result, one.calls, ended, is_slow)
             self.breaker.record(permit, outcome, is_slow, ended, self._dice)
             if self.breaker.generation != self._told:
                 self._tell()
@@ -229,15 +220,18 @@ class Guard:
             self._on_change(self)
 
 
-def _outcome(result: object, calls: Sequence[Call], is_slow: bool) -> Outcome:
+def _outcome(result: object, calls: Sequence[Call], now: float, is_slow: bool) -> Outcome:
     """Return what an execution that failed says of who ran it; the cases are above."""
-    if isinstance(result, ClientGone | DeadlineExceeded):
-        return Outcome.FAILURE if is_slow else Outcome.VOID
-    if isinstance(result, Rejected):
+    loss = result.loss if isinstance(result, WorkerLost) else None
+    if isinstance(result, Rejected) or loss == "killed":
         return Outcome.VOID
+    if loss == "late" or isinstance(result, ClientGone | DeadlineExceeded):
+        return Outcome.FAILURE if is_slow else Outcome.VOID
     if isinstance(result, ModelFailed) and not result.by_a_call:
         return Outcome.FAILURE
-    return Outcome.VOID if len(calls) > 1 else Outcome.FAILURE
+    if len(calls) == 1 or (is_slow and all(_is_gone(call, now) for call in calls)):
+        return Outcome.FAILURE
+    return Outcome.VOID
 
 
 def _is_gone(call: Call, now: float) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from gateway.core.breaker import Outcome, Reading, State
 from gateway.core.costs import Cost
 from gateway.core.slowness import Slowness
+from gateway.core.suspects import Loss, WorkerLost
 from gateway.errors import (
     BreakerOpen,
     ClientGone,
@@ -127,6 +128,49 @@ def test_what_an_executor_gave_up_for_its_callers_failed_if_it_was_slow(
         scene.ask(1.0)
         await asyncio.sleep(after_s)
         scene.machine.is_dead, scene.machine.error = True, DeadlineExceeded("killed")
+        scene.machine.end()
+        return counted(scene)
+
+    assert staged(play) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "calls", "after_s", "expected"),
+    [
+        ("crashed", 1, 0.1, (1, 1)),
+        ("crashed", 2, 0.1, (0, 0)),  # they are tried one by one
+        ("killed", 1, 0.1, (0, 0)),
+        ("killed", 1, 9.0, (0, 0)),
+        ("late", 1, 0.1, (0, 0)),
+        ("late", 2, 1.5, (1, 1)),
+        ("stalled", 1, 0.1, (1, 1)),
+    ],
+)
+def test_a_process_that_is_lost_says_something_if_it_was_its_own_doing(
+    loss: Loss, calls: int, after_s: float, expected: tuple[int, float]
+) -> None:
+    async def play(scene: Scene) -> tuple[int, float]:
+        scene.machine.hangs = True
+        for _ in range(calls):
+            scene.ask(1.0)
+        await asyncio.sleep(after_s)
+        scene.machine.is_dead, scene.machine.error = True, WorkerLost("lost", loss)
+        scene.machine.end()
+        return counted(scene)
+
+    assert staged(play) == expected
+
+
+@pytest.mark.parametrize(("deadline_s", "expected"), [(1.5, (1, 1)), (100.0, (0, 0))])
+def test_several_calls_that_fail_when_nobody_waits_any_more_will_not_be_run_again(
+    deadline_s: float, expected: tuple[int, float]
+) -> None:
+    async def play(scene: Scene) -> tuple[int, float]:
+        scene.machine.hangs = True
+        for _ in range(2):
+            scene.ask(1.0, deadline_s=deadline_s)
+        await asyncio.sleep(1.9)
+        scene.machine.is_dead = True
         scene.machine.end()
         return counted(scene)
 
