@@ -22,6 +22,7 @@ from gateway.batch.turns import Refuge, Turns
 from gateway.config import Config
 from gateway.control.opening import OPENING, Opening
 from gateway.core import stalls
+from gateway.core.breaker import State
 from gateway.core.slowness import Slowness
 from gateway.errors import DeadlineExceeded, Draining
 from gateway.execute.instance import Plan
@@ -58,11 +59,15 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     policy = policy_of(proof.found.settings, proof.placement, config)
     places, stack = Places(), AsyncExitStack()
     turns, refuge = places.turns, places.refuge
-    gate = Gate(
-        f"{proof.found.model} version {proof.found.version}",
-        *breaker_policy(config),
-        record.breaker,
-    )
+    processes: Processes | None = None
+
+    def show(executor: str, state: State | None) -> None:
+        record.breaker(executor, state)
+        if processes is not None:
+            processes.recount()
+
+    name = f"{proof.found.model} version {proof.found.version}"
+    gate = Gate(name, *breaker_policy(config), show)
     slowness = slowness_of(config, proof.signature, proof.cost, instances)
     processes = Processes(plan_of(proof), instances, places, partial(_guarded, gate, slowness))
     turns.refuge = Refuge(

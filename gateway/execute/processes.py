@@ -133,16 +133,24 @@ class Processes:
 
     def changed(self) -> None:
         """Tell how much may be under way, and let go of a refuge that nobody wants."""
-        self._allow()
+        self.recount()
         if self._refuge is not None and not self._room.is_wanted():
             self._refuge = None
-            self._allow()
+            self.recount()
+
+    def recount(self) -> None:
+        """Tell how much may be under way."""
+        refuge = self._refuge
+        up = [one for one in self._instances if one.is_up and one is not refuge]
+        # No batch is cut for one that would refuse it, as long as another would not.
+        able = [one for one in up if self._guards[one].may_start()]
+        self._room.allow(len(able or up), int(refuge is not None and refuge.is_up))
 
     def lost(self, instance: Instance, tell: Callable[[], None]) -> None:
         """Have what it ran tried again there, unless another is the refuge already."""
         if self._refuge is None:
             self._refuge = instance
-        self._allow()
+        self.recount()
         tell()
         self.changed()
 
@@ -155,11 +163,6 @@ class Processes:
     def _after(self, finish: Finish, result: Outputs | Exception) -> None:
         finish(result)
         self.changed()
-
-    def _allow(self) -> None:
-        refuge = self._refuge
-        up = sum([one.is_up and one is not refuge for one in self._instances])
-        self._room.allow(up, int(refuge is not None and refuge.is_up))
 
 
 def _no_room() -> NotReady:

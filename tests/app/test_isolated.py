@@ -16,7 +16,8 @@ from gateway.app.opened import Opened
 from gateway.batch.batcher import Batcher, Busy
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
-from gateway.errors import Draining, ModelFailed
+from gateway.core.breaker import State
+from gateway.errors import BreakerOpen, Draining, ModelFailed
 from gateway.execute.session import LoadFailed
 from gateway.observe.counts import read
 from gateway.observe.record import Record
@@ -31,6 +32,7 @@ from tests.zoo import write_shelf
 pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
+BEYOND = 99  # the shelf's end: the model fails
 
 
 class Scene:
@@ -114,6 +116,25 @@ def test_calls_are_answered_and_counted_and_the_guilty_one_fails_alone(tmp_path:
         assert counts.success_ns > 0
 
     played(tmp_path, scene)
+
+
+def test_each_process_has_a_breaker_and_what_one_refuses_the_other_answers(tmp_path: Path) -> None:
+    async def scene(scene: Scene) -> None:
+        one_at_a_time = [1, *[BEYOND] * 20]  # the first instance that is free runs each
+        for index in one_at_a_time:
+            await scene.answers(scene.ask(index))
+        assert read(scene.row).breakers == {"process/0": State.OPEN, "process/1": State.CLOSED}
+        calls = []
+        for index in range(64):  # many come while the well one is busy with others
+            calls.append(scene.ask(index % 10))
+            await asyncio.sleep(0)
+        assert await scene.answers(*calls) == [index % 10 * 10 for index in range(64)]
+        for _ in range(20):
+            await scene.answers(scene.ask(BEYOND))
+        assert told(scene.ask(1)) is BreakerOpen
+        assert {one.state for one in scene.opened.breakers()} == {"OPEN"}
+
+    played(tmp_path, scene, "instances = 2")
 
 
 def test_there_are_as_many_processes_as_instances(tmp_path: Path) -> None:

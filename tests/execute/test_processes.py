@@ -12,7 +12,7 @@ from gateway.batch.batcher import Batcher
 from gateway.batch.turns import Refuge, Turns
 from gateway.core.batching import Policy
 from gateway.core.suspects import WorkerLost
-from gateway.errors import DeadlineExceeded, ModelFailed, NotReady
+from gateway.errors import BreakerOpen, DeadlineExceeded, ModelFailed, NotReady
 from gateway.execute.instance import Finish, Plan
 from gateway.execute.processes import Around, Processes, Run
 from gateway.execute.session import LoadFailed
@@ -253,6 +253,64 @@ def test_who_asks_where_no_process_is_free_is_refused() -> None:
         assert await heard.rows() == [2]
 
     floored(scene)
+
+
+class Barred:
+    """Stands around an instance, and lets nothing through where it is barred."""
+
+    barred: list[str]
+
+    def __init__(self, name: str, run: Run) -> None:
+        self.name, self._run = name, run
+        self.executions = 0
+
+    def run(self, calls: Sequence[Call], finish: Finish) -> None:
+        self.executions += 1
+        if self.may_start():
+            self._run(calls, finish)
+        else:
+            finish(BreakerOpen("barred"))
+
+    def may_start(self) -> bool:
+        return self.name not in self.barred
+
+
+@pytest.mark.parametrize("barred", [[], ["process/0"], ["process/1"]])
+def test_what_would_be_refused_by_one_instance_waits_for_another(barred: list[str]) -> None:
+    """No batch is cut for one that lets nothing through, as long as another does."""
+    stood: list[Barred] = []
+    barred = [*barred]  # it is opened at the end
+
+    def around(name: str, run: Run) -> Barred:
+        stood.append(Barred(name, run))
+        stood[-1].barred = barred
+        return stood[-1]
+
+    async def scene(floor: Floor) -> None:
+        rows = list(range(1, 60))
+        for row in rows:
+            floor.offer(row)
+        assert await floor.answers() == twice(rows)
+        ran = {one.name for one in stood if one.executions}
+        assert ran == {"process/0", "process/1"} - {*barred}
+        barred.clear()
+        floor.processes.recount()
+
+    floored(scene, instances=2, around=around)
+
+
+def test_where_every_instance_refuses_its_callers_hear_so() -> None:
+    def around(name: str, run: Run) -> Barred:
+        one = Barred(name, run)
+        one.barred = ["process/0", "process/1"]
+        return one
+
+    async def scene(floor: Floor) -> None:
+        for row in range(20):
+            floor.offer(row)
+        assert set(map(str, await floor.answers())) == {str(BreakerOpen)}
+
+    floored(scene, instances=2, around=around)
 
 
 def test_who_stands_around_an_instance_hears_each_batch_and_what_became_of_it() -> None:
