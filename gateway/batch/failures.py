@@ -57,10 +57,10 @@ def no_room(
 
 def too_late(call: Call, now: float, answered_at: float) -> DeadlineExceeded:
     """Return the refusal of a call that could not be answered in time."""
-    left_ms, takes_ms = (call.deadline - now) * 1000, (answered_at - now) * 1000
+    left_ms, takes_ms = max(0.0, call.deadline - now) * 1000, (answered_at - now) * 1000
     return DeadlineExceeded(
-        f"Request timeout leaves {left_ms:.0f} ms, which is too short for {_named(call)}: it "
-        f"would take about {takes_ms:.0f} ms",
+        f"Request timeout expired before it was queued: it leaves {left_ms:.0f} ms, and "
+        f"{_named(call)} would take about {takes_ms:.0f} ms",
         "admission",
     )
 
