@@ -60,11 +60,12 @@ async def open_isolated(proof: Proof, config: Config, record: Record, busy: Busy
     places, stack = Places(), AsyncExitStack()
     turns, refuge = places.turns, places.refuge
     processes: Processes | None = None
+    loop = asyncio.get_running_loop()
 
     def show(executor: str, state: State | None) -> None:
         record.breaker(executor, state)
-        if processes is not None:
-            processes.recount()
+        if processes is not None:  # not now: a batch is on its way to an instance
+            loop.call_soon(processes.recount)
 
     name = f"{proof.found.model} version {proof.found.version}"
     gate = Gate(name, *breaker_policy(config), show)

@@ -20,6 +20,7 @@ and a request that crosses our end is lost.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -33,6 +34,7 @@ from gateway.config import Config
 from gateway.wire.entrance import Entrance
 from gateway.wire.port import Drain
 
+_log = logging.getLogger(__name__)
 _BACKLOG = 2048
 # A connection is not seen before its handshake; no handshake takes longer.
 _UNSEEN_S, _UNSEEN_TLS_S = 0.3, 5.0
@@ -180,8 +182,17 @@ class Server(uvicorn.Server):
             self._paused.update(numbers)
         else:
             paused, self._paused = self._paused, set()
-            for number in paused:
-                await self.accept(number)
+            failed = {number for number in paused if not await self._accepts_again(number)}
+            self._paused |= failed
+
+    async def _accepts_again(self, number: int) -> bool:
+        """Say whether a slot that was paused needs no further try."""
+        try:
+            await self.accept(number)
+        except OSError as error:  # no descriptor, say: there will be
+            _log.warning("slot %d cannot be accepted from yet: %s", number, error)
+            return False
+        return True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin the drain, and wait for the connections until it ends."""

@@ -108,7 +108,8 @@ class Admission:
         takes_s = max(pace.service_s(call.rows), call.rows * pace.row_s)
         answered_at = now + waits_s + takes_s
         if answered_at > call.deadline:
-            self._standing = self._standing.refused()
+            if waits_s > limiting.target_s(self._budget_s, pace, bounds):
+                self._standing = self._standing.refused()  # else it was the call's own haste
             return too_late(call, now, answered_at)
         return None
 

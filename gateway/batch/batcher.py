@@ -53,8 +53,8 @@ class Batcher:
     """Every call offered is answered exactly once, alone or in company.
 
     Mutable state: `_line` (what waits), `_running`, `_room` (what may join unasked), two
-    timers, `_is_awake` (a pump is scheduled; until `_turn_ends_at` it is soon enough) and
-    `_is_closing`.
+    timers, `_is_awake` (a pump is scheduled; until `_turn_ends_at` it is soon enough),
+    `_is_working` and `_is_closing`.
     """
 
     def __init__(
@@ -86,8 +86,7 @@ class Batcher:
         self._pause: asyncio.TimerHandle | None = None  # a batch waits for company
         self._alarm = Alarm(self._sweep, clock)
         self._turn_ends_at = math.inf
-        self._is_awake = False
-        self._is_closing = False
+        self._is_awake = self._is_working = self._is_closing = False
 
     async def __aenter__(self) -> Self:
         return self.open()
@@ -147,8 +146,7 @@ class Batcher:
         if not self._is_awake:
             self._wake()
             self._turn_ends_at = call.arrived + _LONG_TURN_S
-        elif call.arrived >= self._turn_ends_at and self._is_idle():
-            self._turn_ends_at = math.inf
+        elif call.arrived >= self._turn_ends_at and not self._is_working and self._is_idle():
             self._work()
             self._turn_ends_at = self._clock() + _LONG_TURN_S
 
@@ -193,6 +191,7 @@ class Batcher:
 
     def _work(self) -> None:
         """Start what the policy allows, at most one execution per free executor."""
+        self._is_working = True  # who is refused meanwhile may ask again at once
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -202,6 +201,8 @@ class Batcher:
             expire([call for call in calls if call.deadline <= now])
             if self._admission.is_strained:
                 self._admission.relax(calls, self._line, now)
+            elif self._line.told_rows:
+                self._admission.leave(self._line)
             if live := [call for call in calls if not call.done]:
                 self._running.start(self._run, live, now)
             else:
@@ -210,12 +211,10 @@ class Batcher:
             self._start_queued(now)
             self._rest()
             self._admission.look(self._line, self._room, not self._is_idle())
-        if self._is_closing and not self._drained.done() and not self._is_needed():
+        is_needed = self._line.rows or self._running.is_needed()
+        if self._is_closing and not self._drained.done() and not is_needed:
             self._drained.set_result(None)
-
-    def _is_needed(self) -> bool:
-        running = self._running
-        return bool(self._line.rows or running.halves) or running.is_wanted()
+        self._is_working = False
 
     def _may_skip_queue(self) -> bool:
         """Say whether this tick's calls are all there is, and make one execution."""

@@ -42,6 +42,8 @@ from gateway.types import Call, Outputs
 Finish = Callable[[Outputs | Exception], None]
 Run = Callable[[Sequence[Call], Finish], None]
 _SUCCESS = Outcome.SUCCESS  # found sooner
+_DEATHS = ("crashed", "stalled")
+_MOST_LOST = 5  # processes in a row, whatever they were given
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,13 @@ class Guard:
     """Runs what the breaker permits, and refuses the rest.
 
     Mutable state: the breaker, what is under way (`_running`), how many of that hang (`_hung`),
+    how many processes have died in a row (`_lost`),
     which generation of the breaker was told of (`_told`), and the state that is `shown`.
     """
 
     __slots__ = (
-        "_alarm", "_clock", "_dice", "_floor_s", "_hung", "_most_running", "_on_change", "_run",
-        "_running", "_slowness", "_told", "breaker", "name", "shown",
+        "_alarm", "_clock", "_dice", "_floor_s", "_hung", "_lost", "_most_running", "_on_change",
+        "_run", "_running", "_slowness", "_told", "breaker", "name", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +101,7 @@ class Guard:
         self._alarm = Alarm(self._look, self._clock)
         self._running: set[_Execution] = set()
         self._hung = 0
+        self._lost = 0
         self._told = breaker.generation
         self.shown = breaker.state
 
@@ -157,6 +161,10 @@ class Guard:
         now = self._clock()
         return self.breaker.state <= State.CLOSED or self.may_probe(now)
 
+    def is_due(self) -> bool:
+        """Say whether it is to be tried, which nobody does who has a choice and is not told."""
+        return self.may_probe(self._clock())
+
     def close(self) -> None:
         """Let go of the executor; what is under way is heard, and counts no more."""
         self._alarm.cancel()
@@ -179,9 +187,22 @@ class Guard:
             is_well = isinstance(result, Outputs)
             outcome = _SUCCESS if is_well else _outcome(result, one.calls, ended, is_slow)
             self.breaker.record(permit, outcome, is_slow, ended, self._dice)
+            self._count_losses(result, ended)
             if self.breaker.generation != self._told:
                 self._tell()
         one.finish(result)
+
+    def _count_losses(self, result: Outputs | Exception, now: float) -> None:
+        """Open at once where one process after another has died: each takes so long to start that
+        there will never be enough executions to judge by.
+        """
+        if isinstance(result, Outputs):
+            self._lost = 0
+        elif isinstance(result, WorkerLost) and result.loss in _DEATHS:
+            self._lost += 1
+            if self._lost >= _MOST_LOST:
+                self._lost = 0
+                self.breaker.trip(now, self._dice)
 
     def _is_slow(self, one: _Execution, now: float) -> bool:
         return now - one.started > self._slowness.slow_s(_rows(one.calls))

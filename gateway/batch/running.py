@@ -91,6 +91,10 @@ class Running:
         """Say whether nothing runs, and nothing waits to be run again."""
         return not (self.batches or self.halves or self.suspects)
 
+    def is_needed(self) -> bool:
+        """Say whether there is something to run again, or somebody waits for what runs."""
+        return bool(self.halves) or self.is_wanted()
+
     def is_wanted(self) -> bool:
         """Say whether anybody still waits for what runs: a hung executor holds no drain."""
         return any(not call.done for call in self.in_hand())
@@ -186,15 +190,14 @@ class Running:
         """Drop what nobody waits for from the first suspect; return the time, if there is one."""
         now = self._clock()
         while self.suspects:
-            first = self.suspects[0]
+            first = self.suspects.pop(0)  # before anybody hears: who hears may clear them
             for call in first.calls:
                 if call.deadline <= now:
                     call.fail(expired("execute"))
             live = [call for call in first.calls if not call.done]
             if live:
-                self.suspects[0] = replace(first, calls=live)
+                self.suspects.insert(0, replace(first, calls=live))
                 return now
-            del self.suspects[0]
         return None
 
 

@@ -86,7 +86,8 @@ class Policy:
 class Reading:
     """What operators see. The ratios are those of the window; open, those that opened it.
 
-    Units: `since` is monotonic seconds, `next_try_s` seconds from now; None: nobody knows.
+    Units: `since` is monotonic seconds, `next_try_s` seconds from now; None: nobody
+    knows, or there is nothing to try.
     """
 
     state: State
@@ -194,7 +195,7 @@ class Breaker:
             window.turn(now)
         if self.state is State.OPEN:
             next_try_s = max(0.0, self._until - now)
-        elif self.state is not State.FORCED_OPEN:
+        elif self.state is State.HALF_OPEN:
             next_try_s = 0.0
         calls = window.calls or 1
         failure_ratio, slow_ratio = window.failures / calls, window.slow / calls

@@ -24,6 +24,7 @@ from gateway.core.throttle import Throttle
 from gateway.errors import BreakerOpen, Overloaded
 from gateway.execute.upstream import Outcome, Watches
 
+_MOST_DOUBLINGS = 8  # more would be beyond the longest pause, and in the end beyond a float
 _LONGEST_PAUSE_S = 16.0
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Endpoints:
     def avoid(self, place: Place, now: float, pause_s: float) -> None:
         """Begin elsewhere for a while, if there is anywhere else; for twice as long each time."""
         failures = self._standings[place.at].failures
-        pause_s = min(_LONGEST_PAUSE_S, pause_s * 2.0**failures)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * 2.0 ** min(failures, _MOST_DOUBLINGS))
         self._avoided_until[place.at] = max(self._avoided_until[place.at], now + pause_s)
 
     def refused(self, place: Place, now: float) -> None:

@@ -23,6 +23,7 @@ from gateway.errors import DeadlineExceeded, GatewayError, ModelFailed, Overload
 from gateway.execute.upstream import Outcome, Reply, Unanswered
 from gateway.execute.v2 import error_of
 
+_OF_A_CALL = frozenset((400, 413, 422))
 _BY_A_CALL = frozenset((400, 413, 422, 500))
 _LONGEST_RETRY_AFTER_S = 60.0
 _NO_ROOM = "the remote server has no room"
@@ -50,8 +51,12 @@ class Judgement:
         return "void" if is_open else self.outcome
 
 
-def judge(reply: Reply) -> Judgement:
-    """Judge an answer whose status is not 200."""
+def judge(reply: Reply, *, is_trusted: bool = False) -> Judgement:
+    """Judge an answer whose status is not 200.
+
+    What a server says of itself, or of what we showed it, is not for callers; `is_trusted` is
+    whoever hears it otherwise.
+    """
     status = reply.status
     code, sentence = error_of(reply.body)
     goes_elsewhere = status == 503 and code != Overloaded.code
@@ -61,7 +66,9 @@ def judge(reply: Reply) -> Judgement:
         return Judgement(refusal, "void", goes_elsewhere, has_no_room=True, pause_s=pause_s)
     if status == 504:
         return too_late("failure")
-    what = f"the remote server answered {status}" + (f": {sentence}" if sentence else "")
+    what = f"the remote server answered {status}"
+    if sentence and (is_trusted or status in _OF_A_CALL):
+        what += f": {sentence}"
     failure = ModelFailed(what, by_a_call=status in _BY_A_CALL)
     is_void = status in _BY_A_CALL and status != 500
     return Judgement(failure, "void" if is_void else "failure", goes_elsewhere)

@@ -84,7 +84,7 @@ class Probe:
     def _run(self, request: Request) -> Sequence[Array]:
         reply = self._runner.run(self._ask(request))
         if reply.status != 200:
-            raise ModelFailed(f"{self._endpoint}: {judge(reply).error}")
+            raise ModelFailed(f"{self._endpoint}: {judge(reply, is_trusted=True).error}")
         try:
             return outputs_of(reply.body, reply.headers, self.signature, request.rows)
         except BadAnswer as error:
@@ -118,10 +118,10 @@ class Probe:
                     "GET", endpoint + upstream.path("/ready"), upstream.headers
                 )
                 if ready.status != 200:
-                    return Sight(endpoint, f"is not ready: {judge(ready).error}")
+                    return Sight(endpoint, f"is not ready: {judge(ready, is_trusted=True).error}")
                 said = await self._client.ask("GET", endpoint + upstream.path(), upstream.headers)
             if said.status != 200:
-                return Sight(endpoint, f"tells no metadata: {judge(said).error}")
+                return Sight(endpoint, f"tells no metadata: {judge(said, is_trusted=True).error}")
             return Sight(endpoint, "", *metadata_of(said.body))
         except TimeoutError:
             return Sight(endpoint, f"no answer within {within_s:g} s")

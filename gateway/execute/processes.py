@@ -40,6 +40,9 @@ class Guarded(Protocol):
     def may_start(self) -> bool:
         """Say whether it would have them run."""
 
+    def is_due(self) -> bool:
+        """Say whether it should be given some, to see how the instance is."""
+
 
 Around = Callable[[str, Run], Guarded]  # the name of an instance, and what it runs
 
@@ -74,6 +77,9 @@ class _Bare:
 
     def may_start(self) -> bool:
         return True
+
+    def is_due(self) -> bool:
+        return False
 
 
 class Processes:
@@ -112,7 +118,9 @@ class Processes:
         if not free:
             raise _no_room()
         guards = [self._guards[one] for one in free]
-        next((one for one in guards if one.may_start()), guards[0]).run(calls, finish)
+        due = next((one for one in guards if one.is_due()), None)  # else it is never tried again
+        chosen = due or next((one for one in guards if one.may_start()), guards[0])
+        chosen.run(calls, partial(self._after, finish))
 
     def run_suspects(self, calls: Sequence[Call], finish: Finish) -> None:
         """Run the calls in the refuge. Raises: NotReady, where it is not free."""
@@ -143,7 +151,7 @@ class Processes:
         refuge = self._refuge
         up = [one for one in self._instances if one.is_up and one is not refuge]
         # No batch is cut for one that would refuse it, as long as another would not.
-        able = [one for one in up if self._guards[one].may_start()]
+        able = [one for one in up if not one.is_free or self._guards[one].may_start()]
         self._room.allow(len(able or up), int(refuge is not None and refuge.is_up))
 
     def lost(self, instance: Instance, tell: Callable[[], None]) -> None:

@@ -39,6 +39,7 @@ from gateway.types import Array, Call, Outputs
 
 _MARGIN_S = 0.005  # between what we give an endpoint and what our callers gave us
 _FAIR = 4.0  # times what a batch should take, and
+_TOO_LATE = 504
 _LEAST_FAIR_S = 0.05  # no less than this: an endpoint that was given less is not slow
 _GRACE_S = 1.0  # beyond `timeout_s`, for a thread that waits for the loop
 
@@ -237,6 +238,8 @@ class Remote:
 
     def _read(self, reply: Reply, request: Request, infer_ns: int) -> _Answered | Judgement:
         if reply.status != 200:
+            if reply.status == _TOO_LATE:  # by its clock, which began as ours did
+                return too_late(self._outcome_after(request, infer_ns / 1e9))
             return judge(reply)
         began_ns = time.perf_counter_ns()
         try:

@@ -89,6 +89,10 @@ def _headers(found: Found, remote: RemoteSettings) -> dict[str, str]:
     missing = [name for name in remote.headers_env.values() if not os.environ.get(name)]
     if missing:
         raise LoadFailed(f"{found.onnx}: the environment has no {', '.join(sorted(missing))}")
+    unfit = [name for name in remote.headers_env.values() if not os.environ[name].isprintable()]
+    if unfit:
+        what = f"{', '.join(sorted(unfit))} holds what no header may, a line's end for one"
+        raise LoadFailed(f"{found.onnx}: {what}")
     return {header: os.environ[name] for header, name in remote.headers_env.items()}
 
 

@@ -174,6 +174,8 @@ class Lane(asyncio.Protocol):
 
     def _end_rest(self) -> None:
         self._is_resting = False
+        if self._transport is not None:  # whatever stands against it: an answer would not read on
+            self._transport.resume_reading()
         self._go_on()
 
     def _wait_for_more(self) -> None:
@@ -228,7 +230,7 @@ class Lane(asyncio.Protocol):
         if now >= patience.retire_at:
             self._is_leaving = True
         if self._is_last or self._is_leaving:
-            closes = not pipeline and self._is_ending()
+            closes = not pipeline and (self._is_last or not self._reader.unfinished)
             transport.write(exchange.render(closes))
             if closes:
                 self._close()
@@ -237,9 +239,6 @@ class Lane(asyncio.Protocol):
             transport.write(exchange.render(closes=False))
         if (pipeline or self._reader.unfinished) and not self._is_reading:
             self._follow()
-
-    def _is_ending(self) -> bool:
-        return self._is_last or (self._is_leaving and not self._reader.unfinished)
 
     def _follow(self) -> None:
         """After an answer: write the next one if it is ready, then read on."""

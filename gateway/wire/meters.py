@@ -15,6 +15,8 @@ from typing import Protocol
 from gateway.core.quotas import Quota, ahead, wait_s
 from gateway.errors import QuotaExceeded
 
+_SHARED_ANEW_S = 3.0
+
 
 class Tally(Protocol):
     """Where it is counted what was asked of quotas; it must not raise."""
@@ -63,7 +65,8 @@ class Meter:
             raise QuotaExceeded(
                 f"the key's quota: expected at most {self._whole.rate_per_s:g} requests a second, "
                 f"{self._whole.burst:g} at once (auth.quotas)",
-                retry_after_s=wait,
+                # Another part is given out within a look or two, if it is asked for.
+                retry_after_s=min(wait, max(_SHARED_ANEW_S, 1 / self._whole.rate_per_s)),
                 shed="quota",
             )
         self._ahead += 1.0

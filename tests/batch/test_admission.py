@@ -256,3 +256,30 @@ def test_a_storm_costs_those_who_are_let_in_nothing(times: int, budget_s: float)
     after = [call.error for _, call in storm.heard if call.arrived > 3.5]
     assert after
     assert not any(after), "the storm is over, and somebody still suffers from it"
+
+
+def test_a_caller_in_too_great_haste_makes_no_overload_last() -> None:
+    one = admission()
+    line = overloaded(one)
+    line.rows = 0
+    for tick in range(20, 60):
+        at = tick / 100
+        one.began([a_call(1, arrived=at, deadline=at + 1)], line, at)
+        hasty = a_call(1, arrived=at, deadline=at + 0.001)
+        assert one.refuse(hasty, line, True, at) is not None
+    assert not one.is_overload
+
+
+def test_what_was_counted_of_a_line_that_left_at_once_is_forgotten() -> None:
+    async def scene() -> list[int]:
+        one = admission(max_rows=64)
+        model = FakeModel()
+        async with Batcher(model.run, Policy(), a_record(), now, admission=one) as batcher:
+            for _ in range(60):
+                batcher.offer(a_call(1))
+            one.refuse(a_call(1, deadline=0.001), batcher._line, True, 0.0)  # noqa: SLF001 - counts it
+            seen = [one.rows]
+            await asyncio.sleep(0)
+            return [*seen, one.rows]
+
+    assert play(scene) == [60, 0]

@@ -1200,3 +1200,33 @@ def test_in_a_long_tick_too_who_asks_again_at_once_waits_for_the_next_execution(
             return model.batches
 
     assert play(scene) == [[1, 2], [9], [9]]
+
+
+def test_who_asks_again_when_it_is_refused_starts_no_execution_beside_the_next_one() -> None:
+    async def scene() -> tuple[int, Batches]:
+        model, most, at_s = FakeModel(cost_s=1.0), 0, 0.0
+
+        def run(calls: Sequence[Call], finish: Finish) -> None:
+            nonlocal most
+            model.run(calls, finish)
+            most = max(most, batcher.statistics().running)
+
+        def again(_call: Call) -> None:
+            nonlocal at_s
+            at_s += 1.0
+            batcher.offer(a_call(9, arrived=at_s))
+
+        async with Batcher(run, Policy(max_rows=2), a_record(), lambda: at_s) as batcher:
+            batcher.offer(a_call(1))
+            await ticks(1)
+            for row in (2, 3):
+                batcher.offer(a_call(row, deadline=1.5 + row, on_done=again))
+            for row in (4, 5, 6):
+                batcher.offer(a_call(row))
+            at_s = 10.0
+            await asyncio.sleep(1.0)
+            await ticks(3)
+            return most, model.batches[:2]
+
+    most, _ = play(scene)
+    assert most == 1

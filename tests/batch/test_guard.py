@@ -465,3 +465,22 @@ def test_an_answer_that_took_too_long_is_a_slow_one() -> None:
         return guard.breaker.reading(now()).slow_ratio
 
     assert staged(play) == 0.5
+
+
+@pytest.mark.parametrize("loss", ["crashed", "stalled"])
+def test_one_process_after_another_that_dies_opens_at_once(loss: Loss) -> None:
+    """Each takes so long to start that there are never twenty executions in a window."""
+
+    async def play(scene: Scene) -> list[State]:
+        scene.machine.hangs = True
+        scene.machine.is_dead, scene.machine.error = True, WorkerLost("lost", loss)
+        seen = []
+        for _ in range(5):
+            scene.ask(1)
+            await tick()
+            scene.machine.end()
+            await asyncio.sleep(2.5)
+            seen.append(scene.state)
+        return seen
+
+    assert staged(play) == [State.CLOSED] * 4 + [State.OPEN]

@@ -345,9 +345,8 @@ def test_a_reading_says_what_opened_it_for_as_long_as_it_is_open() -> None:
     assert story.breaker.reading(story.now).next_try_s == 0.0
 
 
-def test_when_it_is_tried_again_is_known_unless_an_operator_decides() -> None:
+def test_when_it_is_tried_again_is_unknown_where_an_operator_decides() -> None:
     story = Story()
-    assert story.breaker.reading(story.now).next_try_s == 0.0
     story.breaker.force(State.FORCED_OPEN, story.now)
     assert story.breaker.reading(story.now).next_try_s is None
 
@@ -358,3 +357,10 @@ def test_the_worse_it_is_the_higher_its_number() -> None:
     ]  # fmt: skip
     assert (CLOSED, HALF_OPEN, OPEN) == (0, 1, 2)
     assert math.prod(State) == 0
+
+
+def test_there_is_a_next_try_only_where_nothing_runs_or_it_is_being_tried() -> None:
+    breaker = Breaker(Policy(), 0.0, State.CLOSED)
+    assert breaker.reading(1.0).next_try_s is None
+    breaker.trip(1.0, lambda: 0.5)
+    assert breaker.reading(1.0).next_try_s == pytest.approx(5.0)

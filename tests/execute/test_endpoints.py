@@ -175,3 +175,12 @@ def test_the_more_often_it_fails_the_longer_it_is_avoided() -> None:
         waits.append(those._avoided_until[0])  # noqa: SLF001 - alone, it is asked all the same
         those.end(place, "failure", 0.0, 0.0)
     assert waits == [2.0, 4.0, 8.0, 16.0, 16.0]
+
+
+def test_an_endpoint_that_is_down_for_ever_is_ended_each_time() -> None:
+    those = endpoints(A)
+    for second in range(1100):
+        place = those.begin(1, float(second))
+        those.avoid(place, float(second), 2.0)
+        those.end(place, "failure", float(second), 0.0)
+    assert those.under_way() == (0,)

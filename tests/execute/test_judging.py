@@ -107,3 +107,10 @@ def test_while_a_call_may_be_at_fault_the_endpoint_is_not_blamed(
 ) -> None:
     one = judged(status)
     assert (one.told(1), one.told(2)) == (alone, among_others)
+
+
+@pytest.mark.parametrize(("status", "is_told"), [(401, False), (500, False), (400, True)])
+def test_what_a_server_says_of_itself_is_not_for_callers(status: int, is_told: bool) -> None:
+    reply = Reply(status, {}, b'{"error": "key sesame is unknown"}')
+    assert ("sesame" in str(judge(reply).error)) is is_told
+    assert "sesame" in str(judge(reply, is_trusted=True).error)

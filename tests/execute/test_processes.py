@@ -262,6 +262,7 @@ class Barred:
 
     def __init__(self, name: str, run: Run) -> None:
         self.name, self._run = name, run
+        self.due: list[str] = []
         self.executions = 0
 
     def run(self, calls: Sequence[Call], finish: Finish) -> None:
@@ -273,6 +274,9 @@ class Barred:
 
     def may_start(self) -> bool:
         return self.name not in self.barred
+
+    def is_due(self) -> bool:
+        return self.name in self.due
 
 
 @pytest.mark.parametrize("barred", [[], ["process/0"], ["process/1"]])
@@ -295,6 +299,27 @@ def test_what_would_be_refused_by_one_instance_waits_for_another(barred: list[st
         assert ran == {"process/0", "process/1"} - {*barred}
         barred.clear()
         floor.processes.recount()
+
+    floored(scene, instances=2, around=around)
+
+
+def test_an_instance_that_is_due_to_be_tried_is_given_a_batch_though_another_is_free() -> None:
+    stood: list[Barred] = []
+
+    def around(name: str, run: Run) -> Barred:
+        stood.append(Barred(name, run))
+        stood[-1].barred = []
+        return stood[-1]
+
+    async def scene(floor: Floor) -> None:
+        for row in (1, 2, 3):
+            floor.offer(row)
+            await floor.answers()
+        assert [one.executions for one in stood] == [3, 0]
+        stood[1].due.append("process/1")
+        floor.offer(4)
+        await floor.answers()
+        assert [one.executions for one in stood] == [3, 1]
 
     floored(scene, instances=2, around=around)
 
@@ -329,6 +354,9 @@ def test_who_stands_around_an_instance_hears_each_batch_and_what_became_of_it() 
 
         def may_start(self) -> bool:
             return True
+
+        def is_due(self) -> bool:
+            return False
 
     async def scene(floor: Floor) -> None:
         floor.offer(1)

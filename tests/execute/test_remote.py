@@ -204,6 +204,17 @@ def test_nothing_else_is(says: Callable[[Asked], Reply | Exception]) -> None:
     assert (len(stage.far.asked), stage.retries) == (1, 0)
 
 
+def test_callers_in_haste_are_not_held_against_whoever_says_that_it_is_too_late() -> None:
+    """Else one of them would have every endpoint left out."""
+
+    async def many(stage: Stage) -> list[type]:
+        return [type(await stage.run(a_call(1))) for _ in range(40)]
+
+    stage, told = played(lambda: Stage(Far(a=saying(504), b=saying(504))), many)
+    assert set(told) == {DeadlineExceeded}
+    assert set(stage.far.hosts()[-20:]) == {"a", "b"}
+
+
 def test_it_is_asked_once_more_and_no_third_time() -> None:
     stage, error = run_once(Far(a=lost, b=lost))
     assert isinstance(error, ModelFailed)

@@ -172,6 +172,8 @@ def test_secrets_come_from_the_environment_and_are_not_shown(
     one = found_again(tmp_path)
     monkeypatch.setenv("REMOTE_TOKEN", "Bearer sesame")
     assert refusal(one) == f"{one.onnx}: the environment has no REMOTE_KEY"
+    monkeypatch.setenv("REMOTE_KEY", "open\n")  # as a secret made by echo is
+    assert refusal(one) == f"{one.onnx}: REMOTE_KEY holds what no header may, a line's end for one"
     monkeypatch.setenv("REMOTE_KEY", "open")
     proof(one)
     assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sesame"}

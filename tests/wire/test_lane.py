@@ -1299,6 +1299,22 @@ class Full(Echo):
             super().infer(call)
 
 
+class Waiting(Desk):
+    """Holds each call, or has no room for it and takes long to say so."""
+
+    def __init__(self, clock: "Ticking") -> None:
+        super().__init__()
+        self.clock = clock
+        self.is_full = False
+
+    def infer(self, call: Call) -> None:
+        if self.is_full:
+            self.clock.now += 0.05
+            call.fail(Overloaded("full"))
+        else:
+            super().infer(call)
+
+
 class Ticking:
     """A clock that moves with the loop's, and by what a test says."""
 
@@ -1361,5 +1377,31 @@ def test_of_a_pipeline_no_more_is_taken_while_its_client_rests() -> None:
         flow.is_full = False
         await asyncio.sleep(1.0)
         assert line.statuses() == [429] * 3 + [200] * 5
+
+    play(scene)
+
+
+def test_a_client_whose_pipeline_was_full_while_it_rested_is_read_again() -> None:
+    """The last one of a full pipeline is refused; the others are answered when its rest is over."""
+
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Waiting(clock)
+        policy = Policy(max_pipeline_depth=4)
+        line = Line(flow, port=port_of(flow, policy, clock=clock))
+        for _ in range(3):
+            line.send(infer(1))
+        flow.is_full = True
+        line.send(infer(2))
+        seen = [line.wire.reads]
+        await asyncio.sleep(2.0)
+        flow.is_full = False
+        for call in flow.calls:
+            echo(call)
+        assert line.statuses() == [200, 200, 200, 429]
+        assert [*seen, line.wire.reads] == [False, True]
+        line.send(infer(3))
+        echo(flow.calls[-1])
+        assert line.statuses()[-1] == 200
 
     play(scene)
