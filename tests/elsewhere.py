@@ -224,7 +224,7 @@ class Elsewhere:
                 if writer.is_closing():
                     return
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
+            pass  # whoever asked has left, or the scene is over
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
