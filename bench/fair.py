@@ -35,6 +35,11 @@ def key_of(name: str) -> str:
     return f"bench-{name}"
 
 
+def headers_of(name: str) -> tuple[str, ...]:
+    """What each request of a client says of its sender."""
+    return (f"x-api-key: {key_of(name)}",)
+
+
 def digest_of(name: str) -> str:
     """What the settings have of it."""
     return hashlib.sha256(key_of(name).encode()).hexdigest()
@@ -55,7 +60,8 @@ def fair(stand: Stand) -> list[Finding]:
     with stand.serving(gateway(models)) as server:
         anybody = Clients("anybody", five.FIVE, str(stand.digits.bodies), 1, None, DEADLINE_S)
         share = saturated_per_s(stand, server, anybody, 2 * five.MOST_ROWS) / (len(POLITE) + 1)
-    with stand.serving(gateway(models, settings=settings_of(share))) as server:
+    rung = gateway(models, settings=settings_of(share))
+    with stand.serving(rung, headers=headers_of(POLITE[0])) as server:
         beside = partial(window, stand, server, share, GREED)
         alone = partial(window, stand, server, share, 0.0)
         pairs = interleave(beside, alone, stand.effort.surges)
@@ -74,7 +80,7 @@ def window(stand: Stand, server: Server, share: float, greed: float) -> Report:
             CONNECTIONS,
             (share * times,) * len(phases_s),
             DEADLINE_S,
-            headers=(f"x-api-key: {key_of(name)}",),
+            headers=headers_of(name),
             seed=at,
         )
         for at, (name, times) in enumerate(

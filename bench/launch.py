@@ -104,12 +104,14 @@ def _await_answer(
 def ask(port: int, target: Target) -> tuple[int, bytes]:
     """Send the target's first request on a connection of its own; (status, body)."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    headers = dict(line.split(": ", 1) for line in target.headers)
     try:
         if target.bodies is None:
-            connection.request("GET", target.path)
+            connection.request("GET", target.path, headers=headers)
         else:
             body = target.bodies.read_bytes().split(b"\n", 1)[0]
-            connection.request("POST", target.path, body, {"content-type": "application/json"})
+            headers["content-type"] = "application/json"
+            connection.request("POST", target.path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

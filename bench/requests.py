@@ -36,18 +36,21 @@ ANSWER = json.dumps(
 class Target:
     """One kind of request: where it goes, and the file with one body a line (or none: GET).
 
-    `names_itself`: each has its own x-request-id, so that no two heads are alike.
+    `names_itself`: each has its own x-request-id, so that no two heads are alike. `headers`
+    are lines that each has besides (`name: value`).
     """
 
     path: str
     bodies: Path | None
     names_itself: bool = False
+    headers: tuple[str, ...] = ()
 
     def formatted(self) -> list[bytes]:
         """Every request ready for the socket, headers included."""
+        lines = "".join(f"{line}\r\n" for line in self.headers)
         if self.bodies is None:
-            return [f"GET {self.path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()]
-        return [_post(self.path, body) for body in self.bodies.read_bytes().splitlines()]
+            return [f"GET {self.path} HTTP/1.1\r\nhost: bench\r\n{lines}\r\n".encode()]
+        return [_post(self.path, lines, body) for body in self.bodies.read_bytes().splitlines()]
 
 
 def write_bodies(file: Path, count: int, rows_each: int = 1) -> None:
@@ -73,6 +76,6 @@ def v2_body(rows: Sequence[Sequence[float]]) -> bytes:
     return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 
 
-def _post(path: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+def _post(path: str, lines: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n{lines}"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

@@ -71,13 +71,18 @@ class Stand:
     digits: Target
 
     def serving(
-        self, rung: Rung, *, is_free: bool = False, path: str | None = None
+        self,
+        rung: Rung,
+        *,
+        is_free: bool = False,
+        path: str | None = None,
+        headers: tuple[str, ...] = (),
     ) -> AbstractContextManager[Server]:
         """Run `rung` until the block ends: on the server's processor, or, if free, on any.
 
-        `path` answers rows of digits; none: that of `digits` itself.
+        `path` answers rows of digits who shows `headers`; none: that of `digits` itself.
         """
-        target = self.digits if path is None else replace(self.digits, path=path)
+        target = replace(self.digits, path=path or self.digits.path, headers=headers)
         return serving(rung, target, None if is_free else self.server_cpu, self.scratch)
 
     def load(
