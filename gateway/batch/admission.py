@@ -1,15 +1,17 @@
 """Admission: whether one more call may wait for a version, and what waits too long.
 
-Job    keep what core/limiting.py decides by: the rows that wait in all batchers of a version,
-       the pace of its executions, how the queue stands and how much time its callers give.
+Job    keep what core/limiting.py decides by: the rows and bytes that wait in all batchers of a
+       version, the pace of its executions, how the queue stands and how much time its callers give.
 Life   one for a version, shared by the batchers of its arms; as long as they.
 Never  looks at answers' latencies, or refuses a call while nothing else waits or runs: without
        an execution now and then nobody would learn that the model is quick again.
 
 Theory of operation. In the common case a batcher compares three numbers that it was told
 when something last waited (`Room`): rows and bytes that may still join, and when a call that
-joins would be answered. Only who seems to be one too many, or too late, is judged here. While
-all that waits fits into one execution, nothing is strained and nothing is learned.
+joins would be answered. Only who seems to be one too many, or too late, is judged here. What
+came to other arms since is not in those numbers: each tick in which a batcher cannot run at
+once all that came gives it new ones. While all that waits fits into one execution, nothing is
+strained and nothing is learned.
 """
 
 import math
@@ -44,10 +46,10 @@ class Room:
 
 
 class Admission:
-    """Mutable state: `rows` that wait in all lines; `is_overload`: a queue stands that is longer
-    than callers bear; `is_strained`: there was a queue at the last execution; the pace, None
-    where the cost of executions is not known; how the queue stands; how much time callers
-    give, usually; and when an execution began last.
+    """Mutable state: `rows` and `size_bytes` that wait in all lines; `is_overload`: a queue stands
+    that is longer than callers bear; `is_strained`: there was a queue at the last execution; the
+    pace, None where the cost of executions is not known; how the queue stands; how much time
+    callers give, usually; and when an execution began last.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Admission:
     ) -> None:
         """`gate` comes first: what no executor would take is not let in, whatever room there is."""
         self.gate = gate or Gate()
-        self.rows = 0
+        self.rows = self.size_bytes = 0
         self.is_overload = False
         self.is_strained = False
         self._bounds = bounds
@@ -85,6 +87,7 @@ class Admission:
             room.row_s = row_s = pace.row_s
             room.lag_s = pace.full_s * (1.5 if is_busy else 1.0) + others * row_s
         room.rows = rows - others
+        room.size_bytes = bounds.max_bytes - (self.size_bytes - line.size_bytes)
 
     def refuse(self, call: Call, line: Line, is_busy: bool, now: float) -> GatewayError | None:
         """Return why a call may not join a line, or None."""
@@ -93,7 +96,7 @@ class Admission:
         rows = self.rows + call.rows
         if rows > bounds.max_rows:
             return queue_full(call, bounds.max_rows, self._retry_after_s())
-        if line.size_bytes + call.size_bytes > bounds.max_bytes:
+        if self.size_bytes + call.size_bytes > bounds.max_bytes:
             return bytes_full(call, bounds.max_bytes, self._retry_after_s())
         if pace is None or not (is_busy or self.rows):
             return None
@@ -166,11 +169,13 @@ class Admission:
     def leave(self, line: Line) -> None:
         """Count a line no more."""
         self.rows -= line.told_rows
-        line.told_rows = 0
+        self.size_bytes -= line.told_bytes
+        line.told_rows = line.told_bytes = 0
 
     def _count(self, line: Line) -> None:
         self.rows += line.rows - line.told_rows
-        line.told_rows = line.rows
+        self.size_bytes += line.size_bytes - line.told_bytes
+        line.told_rows, line.told_bytes = line.rows, line.size_bytes
 
     def _most_rows(self, pace: Pace) -> int:
         target_s = limiting.target_s(self._budget_s, pace, self._bounds)
