@@ -76,18 +76,17 @@ class Admission:
         return Room(self._bounds.max_rows, self._bounds.max_bytes)
 
     def look(self, line: Line, room: Room, is_busy: bool) -> None:
-        """Count a line, and write down what may join it unasked."""
+        """Count a line, and write down what may join it unasked: what may at any priority, and
+        wherever in the line it would stand.
+        """
         self._count(line)
         others = self.rows - line.rows
         bounds, pace = self._bounds, self._pace
-        rows = bounds.max_rows
-        if pace is not None:
-            if self.is_overload:
-                rows = int(self._most_rows(pace) * limiting.share(bounds.levels, bounds))
-            room.row_s = row_s = pace.row_s
-            room.lag_s = pace.full_s * (1.5 if is_busy else 1.0) + others * row_s
-        room.rows = rows - others
+        room.rows = int(self._most_rows(bounds.levels)) - others
         room.size_bytes = bounds.max_bytes - (self.size_bytes - line.size_bytes)
+        if pace is not None:
+            room.row_s = pace.row_s
+            room.lag_s = self._wait_s(pace, others, is_busy) + pace.full_s
 
     def refuse(self, call: Call, line: Line, is_busy: bool, now: float) -> GatewayError | None:
         """Return why a call may not join a line, or None."""
@@ -100,14 +99,10 @@ class Admission:
             return bytes_full(call, bounds.max_bytes, self._retry_after_s())
         if pace is None or not (is_busy or self.rows):
             return None
-        if self.is_overload:
-            most = self._most_rows(pace)
-            if rows > most * limiting.share(call.priority, bounds):
-                self._standing = self._standing.refused()
-                return no_room(call, rows <= most, self._retry_after_s())
-        others = self.rows - line.rows
-        running_s = pace.full_s / 2 if is_busy else 0.0
-        waits_s = running_s + (others + line.ahead(call)) * pace.row_s
+        if rows > self._most_rows(call.priority):
+            self._standing = self._standing.refused()
+            return no_room(call, rows <= self._most_rows(bounds.usual), self._retry_after_s())
+        waits_s = self._wait_s(pace, self.rows - line.rows + line.ahead(call), is_busy)
         takes_s = max(pace.service_s(call.rows), call.rows * pace.row_s)
         answered_at = now + waits_s + takes_s
         if answered_at > call.deadline:
@@ -177,9 +172,17 @@ class Admission:
         self.size_bytes += line.size_bytes - line.told_bytes
         line.told_rows, line.told_bytes = line.rows, line.size_bytes
 
-    def _most_rows(self, pace: Pace) -> int:
-        target_s = limiting.target_s(self._budget_s, pace, self._bounds)
-        return limiting.room_rows(target_s, pace, self._bounds)
+    def _most_rows(self, priority: int) -> float:
+        """Return how many rows may wait when a call of this priority joins them."""
+        bounds, pace = self._bounds, self._pace
+        if pace is None or not self.is_overload:
+            return bounds.max_rows
+        target_s = limiting.target_s(self._budget_s, pace, bounds)
+        return limiting.room_rows(target_s, pace, bounds) * limiting.share(priority, bounds)
+
+    def _wait_s(self, pace: Pace, rows: int, is_busy: bool) -> float:
+        """Return when so many rows have left, and half of what runs, if an executor does."""
+        return (pace.full_s / 2 if is_busy else 0.0) + rows * pace.row_s
 
     def _retry_after_s(self) -> float:
         if self._pace is None:

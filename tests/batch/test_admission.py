@@ -6,6 +6,8 @@ from functools import partial
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, integers
 
 from gateway.batch.admission import Admission, Timed
 from gateway.batch.batcher import Batcher
@@ -208,6 +210,32 @@ def test_what_may_join_unasked_is_what_the_lowest_priority_may() -> None:
     line.rows = most
     assert refusal(one, a_call(priority=4, deadline=9), line) is None
     assert shed(refusal(one, a_call(1, priority=4, deadline=9), line)) == "priority"
+
+
+@given(
+    own=integers(0, 70),
+    others=integers(0, 70),
+    rows=integers(1, 12),
+    priority=integers(1, 4),
+    is_busy=booleans(),
+    is_strained=booleans(),
+    max_rows=integers(1, 8),
+)
+def test_nobody_who_may_join_unasked_would_be_refused_if_he_asked(
+    own: int, others: int, rows: int, priority: int, is_busy: bool, is_strained: bool, max_rows: int
+) -> None:
+    one = admission(Bounds(max_rows=100, max_bytes=800), max_rows=max_rows)
+    if is_strained:
+        one.leave(overloaded(one))
+    line, other, room = waiting(own), a_line(others, 10 * others), one.room()
+    line.size_bytes = 10 * own
+    one.look(other, room, is_busy)
+    one.look(line, room, is_busy)
+    soonest = 1.0 + room.lag_s + (own + rows) * room.row_s
+    call = a_call(*[1.0] * rows, arrived=1.0, deadline=soonest + 1e-9, priority=priority)
+    call.size_bytes = 10 * rows
+    if own + rows <= room.rows and line.size_bytes + call.size_bytes <= room.size_bytes:
+        assert refusal(one, call, line, is_busy=is_busy) is None
 
 
 def test_what_waits_too_long_under_overload_is_stale() -> None:
