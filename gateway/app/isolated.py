@@ -17,8 +17,7 @@ from gateway.app.policies import breaker_policy, slowness_of
 from gateway.batch.batcher import Busy
 from gateway.batch.gate import Gate
 from gateway.batch.guard import Guard
-from gateway.batch.running import Run
-from gateway.batch.turns import Refuge, Turns
+from gateway.batch.turns import Refuge, Run, Turns
 from gateway.config import Config
 from gateway.control.opening import OPENING, Opening
 from gateway.core import stalls

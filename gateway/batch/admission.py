@@ -1,15 +1,17 @@
 """Admission: whether one more call may wait for a version, and what waits too long.
 
-Job    keep what core/limiting.py decides by: the rows that wait in all batchers of a version,
-       the pace of its executions, how the queue stands and how much time its callers give.
+Job    keep what core/limiting.py decides by: the rows and bytes that wait in all batchers of a
+       version, the pace of its executions, how the queue stands and how much time its callers give.
 Life   one for a version, shared by the batchers of its arms; as long as they.
 Never  looks at answers' latencies, or refuses a call while nothing else waits or runs: without
        an execution now and then nobody would learn that the model is quick again.
 
 Theory of operation. In the common case a batcher compares three numbers that it was told
 when something last waited (`Room`): rows and bytes that may still join, and when a call that
-joins would be answered. Only who seems to be one too many, or too late, is judged here. While
-all that waits fits into one execution, nothing is strained and nothing is learned.
+joins would be answered. Only who seems to be one too many, or too late, is judged here. What
+came to other arms since is not in those numbers: each tick in which a batcher cannot run at
+once all that came gives it new ones. While all that waits fits into one execution, nothing is
+strained and nothing is learned.
 """
 
 import math
@@ -44,10 +46,10 @@ class Room:
 
 
 class Admission:
-    """Mutable state: `rows` that wait in all lines; `is_overload`: a queue stands that is longer
-    than callers bear; `is_strained`: there was a queue at the last execution; the pace, None
-    where the cost of executions is not known; how the queue stands; how much time callers
-    give, usually; and when an execution began last.
+    """Mutable state: `rows` and `size_bytes` that wait in all lines; `is_overload`: a queue stands
+    that is longer than callers bear; `is_strained`: there was a queue at the last execution; the
+    pace, None where the cost of executions is not known; how the queue stands; how much time
+    callers give, usually; and when an execution began last.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Admission:
     ) -> None:
         """`gate` comes first: what no executor would take is not let in, whatever room there is."""
         self.gate = gate or Gate()
-        self.rows = 0
+        self.rows = self.size_bytes = 0
         self.is_overload = False
         self.is_strained = False
         self._bounds = bounds
@@ -74,17 +76,17 @@ class Admission:
         return Room(self._bounds.max_rows, self._bounds.max_bytes)
 
     def look(self, line: Line, room: Room, is_busy: bool) -> None:
-        """Count a line, and write down what may join it unasked."""
+        """Count a line, and write down what may join it unasked: what may at any priority, and
+        wherever in the line it would stand.
+        """
         self._count(line)
         others = self.rows - line.rows
         bounds, pace = self._bounds, self._pace
-        rows = bounds.max_rows
+        room.rows = int(self._most_rows(bounds.levels)) - others
+        room.size_bytes = bounds.max_bytes - (self.size_bytes - line.size_bytes)
         if pace is not None:
-            if self.is_overload:
-                rows = int(self._most_rows(pace) * limiting.share(bounds.levels, bounds))
-            room.row_s = row_s = pace.row_s
-            room.lag_s = pace.full_s * (1.5 if is_busy else 1.0) + others * row_s
-        room.rows = rows - others
+            room.row_s = pace.row_s
+            room.lag_s = self._wait_s(pace, others, is_busy) + pace.full_s
 
     def refuse(self, call: Call, line: Line, is_busy: bool, now: float) -> GatewayError | None:
         """Return why a call may not join a line, or None."""
@@ -93,18 +95,14 @@ class Admission:
         rows = self.rows + call.rows
         if rows > bounds.max_rows:
             return queue_full(call, bounds.max_rows, self._retry_after_s())
-        if line.size_bytes + call.size_bytes > bounds.max_bytes:
+        if self.size_bytes + call.size_bytes > bounds.max_bytes:
             return bytes_full(call, bounds.max_bytes, self._retry_after_s())
         if pace is None or not (is_busy or self.rows):
             return None
-        if self.is_overload:
-            most = self._most_rows(pace)
-            if rows > most * limiting.share(call.priority, bounds):
-                self._standing = self._standing.refused()
-                return no_room(call, rows <= most, self._retry_after_s())
-        others = self.rows - line.rows
-        running_s = pace.full_s / 2 if is_busy else 0.0
-        waits_s = running_s + (others + line.ahead(call)) * pace.row_s
+        if rows > self._most_rows(call.priority):
+            self._standing = self._standing.refused()
+            return no_room(call, rows <= self._most_rows(bounds.usual), self._retry_after_s())
+        waits_s = self._wait_s(pace, self.rows - line.rows + line.ahead(call), is_busy)
         takes_s = max(pace.service_s(call.rows), call.rows * pace.row_s)
         answered_at = now + waits_s + takes_s
         if answered_at > call.deadline:
@@ -166,15 +164,25 @@ class Admission:
     def leave(self, line: Line) -> None:
         """Count a line no more."""
         self.rows -= line.told_rows
-        line.told_rows = 0
+        self.size_bytes -= line.told_bytes
+        line.told_rows = line.told_bytes = 0
 
     def _count(self, line: Line) -> None:
         self.rows += line.rows - line.told_rows
-        line.told_rows = line.rows
+        self.size_bytes += line.size_bytes - line.told_bytes
+        line.told_rows, line.told_bytes = line.rows, line.size_bytes
 
-    def _most_rows(self, pace: Pace) -> int:
-        target_s = limiting.target_s(self._budget_s, pace, self._bounds)
-        return limiting.room_rows(target_s, pace, self._bounds)
+    def _most_rows(self, priority: int) -> float:
+        """Return how many rows may wait when a call of this priority joins them."""
+        bounds, pace = self._bounds, self._pace
+        if pace is None or not self.is_overload:
+            return bounds.max_rows
+        target_s = limiting.target_s(self._budget_s, pace, bounds)
+        return limiting.room_rows(target_s, pace, bounds) * limiting.share(priority, bounds)
+
+    def _wait_s(self, pace: Pace, rows: int, is_busy: bool) -> float:
+        """Return when so many rows have left, and half of what runs, if an executor does."""
+        return (pace.full_s / 2 if is_busy else 0.0) + rows * pace.row_s
 
     def _retry_after_s(self) -> float:
         if self._pace is None:

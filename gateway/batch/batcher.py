@@ -34,8 +34,8 @@ from gateway.batch.alarm import Alarm
 from gateway.batch.failures import expire
 from gateway.batch.line import Line, Statistics
 from gateway.batch.recording import Recording
-from gateway.batch.running import Finish, Run, Running
-from gateway.batch.turns import Turns
+from gateway.batch.running import Running
+from gateway.batch.turns import Finish, Run, Turns
 from gateway.core.batching import Policy, Wait
 from gateway.core.limiting import Bounds
 from gateway.core.queues import Cut

@@ -27,17 +27,18 @@ class Line:
     """Every call that joined is given back once: to be run, as late, as stale, or at the end.
 
     Mutable state: `arrived` (this tick's calls), the backlog, and of both together `rows`
-    and `size_bytes`; `told_rows` is what whoever counts several lines knows of this one.
+    and `size_bytes`; `told_rows` and `told_bytes` are what whoever counts several lines knows of
+    this one.
     """
 
-    __slots__ = ("_backlog", "arrived", "rows", "size_bytes", "told_rows")
+    __slots__ = ("_backlog", "arrived", "rows", "size_bytes", "told_bytes", "told_rows")
 
     def __init__(self) -> None:
         self.arrived: list[Call] = []
         self._backlog = Backlog()
         self.rows = 0
         self.size_bytes = 0
-        self.told_rows = 0
+        self.told_rows = self.told_bytes = 0
 
     def take(self) -> list[Call]:
         """Take this tick's calls, where nothing else waits."""

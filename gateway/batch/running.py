@@ -20,18 +20,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gateway.batch.failures import expired, is_by_a_call, log_listener, model_failure
 from gateway.batch.recording import Recording
+from gateway.batch.turns import Refuge, Run
 from gateway.core.suspects import Suspect, WorkerLost, after_loss
 from gateway.types import Call, Outputs
-
-if TYPE_CHECKING:
-    from gateway.batch.turns import Refuge
-
-Finish = Callable[[Outputs | Exception], None]
-Run = Callable[[Sequence[Call], Finish], None]
 
 
 class _Batch:
@@ -58,7 +52,7 @@ class Running:
         record: Recording,
         clock: Callable[[], float],
         on_end: Callable[[], None],
-        refuge: "Refuge | None" = None,
+        refuge: Refuge | None = None,
     ) -> None:
         """`on_end` is called after each execution. Without a `refuge` no process is lost."""
         self._record = record

@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.batch.running import Finish, Run
 from gateway.types import Call, Outputs
 
+Finish = Callable[[Outputs | Exception], None]
+Run = Callable[[Sequence[Call], Finish], None]
 Wake = Callable[[], None]
 
 

@@ -91,7 +91,7 @@ class LimitsConfig(Table):
     max_queue_rows: Count = 65536
     """Rows in one replica that wait for one version."""
     max_queue_bytes: Count = 256 * 1024 * 1024
-    """Bodies in one replica that wait for one variant of a version."""
+    """Bodies in one replica that wait for one version."""
     header_timeout_s: Positive = 10.0
     """From the first byte of a head to its last."""
     body_timeout_s: Positive = 30.0

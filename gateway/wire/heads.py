@@ -169,13 +169,13 @@ def parse(
 def _terms(
     line: RequestLine, fields: Mapping[bytes, bytes], keys: Keys
 ) -> tuple[Terms, errors.GatewayError | None]:
-    """Return (terms, fault); only an inference request has terms."""
+    """Return (terms, fault); only an inference request has terms, if only whose it is."""
     if line.infer is not None:
         try:
             return read_terms(fields, line.infer.dialect, keys), None
         except errors.GatewayError as error:
             # Kept in the Head, so it must not keep our frames.
-            return NO_TERMS, error.with_traceback(None)
+            return Terms(meter=keys.meter_of(fields)), error.with_traceback(None)
     return NO_TERMS, None if line.path_fault is None else Refused(400, line.path_fault)
 
 

@@ -37,15 +37,18 @@ class Inference:
         """
         state = scope["state"]
         exchange = Exchange(state["request_id"], _nobody)
+        meter = None
         try:
             target = self._routes.infer_target(state["segments"])
             if target is None:  # a name that no model can have
                 raise Refused(404, "Not Found", code="not_found")
             headers = scope["headers"]
-            terms = read_terms(joined(headers), target.dialect, self._keys)
+            fields = joined(headers)
+            meter = self._keys.meter_of(fields)
+            terms = read_terms(fields, target.dialect, self._keys)
             body = await read_body(receive, self._max_body_bytes)
         except GatewayError as error:
-            self._intake.refuse(exchange, error)
+            self._intake.refuse(exchange, error, meter)
         else:
             self._intake.start(exchange, terms, target, body, time.monotonic(), headers)
             if exchange.form is None:

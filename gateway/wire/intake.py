@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.core.routing import Pairs
-from gateway.errors import ClientGone
+from gateway.errors import ClientGone, QuotaExceeded
 from gateway.flow import Flow, Tally
 from gateway.types import Arm, Call, Version
 from gateway.wire.choosing import Choosing, Request
@@ -21,6 +21,7 @@ from gateway.wire.decode import Limits, Reading, decode, decode_request
 from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Codec, Exchange, Losses, codec_of
+from gateway.wire.meters import Meter
 from gateway.wire.paths import Dialect, InferTarget
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body, Unpack, unpack_at_once
@@ -92,9 +93,18 @@ class Intake:
         kept = {arm.version for arm in tallies}
         self._by_version = {one: codec for one, codec in self._by_version.items() if one in kept}
 
-    def refuse(self, exchange: Exchange, error: Exception) -> None:
-        """Answer a request that could not be read, and count it by the replica."""
-        self._losses.count(error, self._losses.clock())
+    def refuse(self, exchange: Exchange, error: Exception, meter: Meter | None = None) -> None:
+        """Answer a request that could not be read, and count it by the replica.
+
+        It counts against the quota of who asks, too: if he is over it he hears that instead.
+        """
+        now = self._losses.clock()
+        try:
+            if meter is not None:
+                meter.take(now)
+        except QuotaExceeded as over:
+            error = over.with_traceback(None)  # else it and this frame would hold each other
+        self._losses.count(error, now)
         exchange.refuse(error)
 
     def start(

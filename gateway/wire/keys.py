@@ -78,16 +78,28 @@ class Keys:
         key = shown_key(fields)
         if key is None:
             raise Unauthenticated(f"{what}: expected a key with the role {role} {_HOW}, got none")
-        shown = hashlib.sha256(key).digest()
-        # All are compared, so that the time taken says nothing about which came near.
-        found = [who for digest, who in self._held if hmac.compare_digest(digest, shown)]
-        if not found:
+        holder = self._find(key)
+        if holder is None:
             raise Unauthenticated(f"{what}: expected a key with the role {role}, got no known key")
-        (holder,) = found
         if not holder.may(role):
             got = ", ".join(holder.roles)
             raise Forbidden(f"{what}: expected a key with the role {role}, got one of {got}")
         return holder
+
+    def meter_of(self, fields: Mapping[bytes, bytes]) -> Meter | None:
+        """Return the meter of who asks for a prediction, whatever is wrong with what he asks.
+
+        None: he is not known, has no quota, or need show no key.
+        """
+        key = shown_key(fields) if self.guards_predictions else None
+        holder = None if key is None else self._find(key)
+        return None if holder is None else holder.meter
+
+    def _find(self, key: bytes) -> Holder | None:
+        shown = hashlib.sha256(key).digest()
+        # All are compared, so that the time taken says nothing about which came near.
+        found = [who for digest, who in self._held if hmac.compare_digest(digest, shown)]
+        return found[0] if found else None
 
 
 NO_KEYS = Keys(())

@@ -204,7 +204,7 @@ class Lane(asyncio.Protocol):
         now = self._clock()
         if head.fault is not None:
             exchange.is_bare = head.method == "HEAD"
-            self._intake.refuse(exchange, head.fault)
+            self._intake.refuse(exchange, head.fault, head.terms.meter)
         elif head.infer is not None:
             self._intake.start(exchange, head.terms, head.infer, body, now, head.headers)
         else:
@@ -263,7 +263,7 @@ class Lane(asyncio.Protocol):
         exchange = Exchange(self._intake.new_id(), self._listener)
         exchange.is_bare = self._reader.holds_head_request()
         self._pipeline.append(exchange)
-        self._intake.refuse(exchange, error)
+        self._intake.refuse(exchange, error, self._reader.meter())
 
     def _turn_away(self, refusal: Exception) -> None:
         """Say that it is one connection too many; if even these are many, say nothing."""

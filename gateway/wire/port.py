@@ -19,6 +19,7 @@ from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange
 from gateway.wire.failures import SHEDDING
 from gateway.wire.heads import HeadCache, HeadLimits
+from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget
 from gateway.wire.reader import Room
 from gateway.wire.runner import App
@@ -193,8 +194,8 @@ class Taker(Protocol):
     ) -> None:
         """Answer the request once, through its exchange."""
 
-    def refuse(self, exchange: Exchange, error: Exception) -> None:
-        """Answer what could not be read as a request."""
+    def refuse(self, exchange: Exchange, error: Exception, meter: Meter | None = None) -> None:
+        """Answer what could not be read as a request; `meter` is that of who asks."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from gateway.errors import Forbidden, GatewayError, Overloaded, Unauthenticated
 from gateway.wire.chunks import ChunkDecoder
 from gateway.wire.failures import too_large
 from gateway.wire.heads import Head, HeadCache, HeadLimits, check_unfinished
+from gateway.wire.meters import Meter
 
 _BLANK_LINE = b"\r\n\r\n"
 Request = tuple[Head, bytes | bytearray]
@@ -167,6 +168,10 @@ class Reader:
         """Say whether the client waits for a 100 before it sends the body."""
         return self._open is not None and self._open[0].expects_continue and not self._open[1].body
 
+    def meter(self) -> Meter | None:
+        """Return the meter of who sends the unfinished request; None: no quota, or no head yet."""
+        return None if self._open is None else self._open[0].terms.meter
+
     def holds_head_request(self) -> bool:
         """Say whether the unfinished request is a HEAD: its refusal has no body either."""
         if self._open is not None:
@@ -185,11 +190,11 @@ class Reader:
             return None
         self._searched = 0
         head = self._heads.get(bytes(data[self._at : end + 4]))
-        if (why := self._why_unread(head)) is not None:
-            raise why
         self._at = end + 4
         body = ChunkDecoder(self._max_body_bytes) if head.is_chunked else _FixedBody(head.length)
-        self._open = head, body
+        self._open = head, body  # before it is judged: a refusal counts against a quota
+        if (why := self._why_unread(head)) is not None:
+            raise why
         return self._fill(head, body)
 
     def _why_unread(self, head: Head) -> GatewayError | None:

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.batch.batcher import Batcher
-from gateway.batch.running import Finish
-from gateway.batch.turns import Refuge, Turns
+from gateway.batch.turns import Finish, Refuge, Turns
 from gateway.core.batching import Policy
 from gateway.core.suspects import Loss, WorkerLost
 from gateway.types import Call, Outputs

@@ -2,13 +2,17 @@
 
 import asyncio
 import math
+from functools import partial
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, integers
 
 from gateway.batch.admission import Admission, Timed
 from gateway.batch.batcher import Batcher
 from gateway.batch.line import Line
+from gateway.batch.turns import Turns
 from gateway.core.batching import Policy
 from gateway.core.costs import Cost
 from gateway.core.limiting import Bounds, Pace
@@ -82,6 +86,39 @@ def test_the_bound_is_of_all_lines_of_a_version_together() -> None:
     assert shed(refusal(one, a_call(1), stable)) == "rows"
     one.leave(canary)
     assert refusal(one, a_call(1), stable) is None
+
+
+def test_bytes_are_bounded_over_all_lines_of_a_version_too() -> None:
+    one, canary, stable = admission(Bounds(max_bytes=100)), a_line(1, 60), a_line(1, 30)
+    room, call = one.room(), a_call(1)
+    call.size_bytes = 11
+    one.look(canary, room, is_busy=True)
+    assert room.size_bytes == 100
+    one.look(stable, room, is_busy=True)
+    assert room.size_bytes == 40, "the others' bytes are no room of its own"
+    assert shed(refusal(one, call, stable)) == "bytes"
+    one.leave(canary)
+    assert refusal(one, call, stable) is None
+    one.look(stable, room, is_busy=True)
+    assert room.size_bytes == 100
+
+
+def test_arms_of_a_version_share_its_bytes_but_for_what_came_since_one_looked() -> None:
+    async def scene() -> list[object]:
+        one = Admission(Bounds(max_bytes=100))
+        model, turns = FakeModel(1.0), Turns(1)
+        policy, record = Policy(max_rows=1), a_record()
+        make = partial(Batcher, turns.counted(model.run), policy, record, now, None, turns, one)
+        calls = [a_call(float(at), deadline=99) for at in range(8)]
+        async with make() as stable, make() as canary:
+            for at, call in enumerate(calls):
+                call.size_bytes = 30
+                (canary if at % 2 else stable).offer(call)
+                await asyncio.sleep(0.01)
+        return [getattr(call.error, "shed", None) for call in calls]
+
+    one_runs, fit, came_meanwhile = [None], [None] * 3, [None]
+    assert play(scene) == [*one_runs, *fit, *came_meanwhile, *["bytes"] * 3]
 
 
 def test_who_is_refused_hears_when_the_queue_will_have_left() -> None:
@@ -173,6 +210,32 @@ def test_what_may_join_unasked_is_what_the_lowest_priority_may() -> None:
     line.rows = most
     assert refusal(one, a_call(priority=4, deadline=9), line) is None
     assert shed(refusal(one, a_call(1, priority=4, deadline=9), line)) == "priority"
+
+
+@given(
+    own=integers(0, 70),
+    others=integers(0, 70),
+    rows=integers(1, 12),
+    priority=integers(1, 4),
+    is_busy=booleans(),
+    is_strained=booleans(),
+    max_rows=integers(1, 8),
+)
+def test_nobody_who_may_join_unasked_would_be_refused_if_he_asked(
+    own: int, others: int, rows: int, priority: int, is_busy: bool, is_strained: bool, max_rows: int
+) -> None:
+    one = admission(Bounds(max_rows=100, max_bytes=800), max_rows=max_rows)
+    if is_strained:
+        one.leave(overloaded(one))
+    line, other, room = waiting(own), a_line(others, 10 * others), one.room()
+    line.size_bytes = 10 * own
+    one.look(other, room, is_busy)
+    one.look(line, room, is_busy)
+    soonest = 1.0 + room.lag_s + (own + rows) * room.row_s
+    call = a_call(*[1.0] * rows, arrived=1.0, deadline=soonest + 1e-9, priority=priority)
+    call.size_bytes = 10 * rows
+    if own + rows <= room.rows and line.size_bytes + call.size_bytes <= room.size_bytes:
+        assert refusal(one, call, line, is_busy=is_busy) is None
 
 
 def test_what_waits_too_long_under_overload_is_stale() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher
-from gateway.batch.running import Finish
+from gateway.batch.turns import Finish
 from gateway.core.batching import Policy
 from gateway.core.suspects import WorkerLost
 from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded

@@ -27,12 +27,15 @@ from gateway.wire.codings import Coding
 from gateway.wire.decode import Limits
 from gateway.wire.exchange import Codec, Exchange
 from gateway.wire.intake import Intake, Policy
-from gateway.wire.meters import Meter
+from gateway.wire.keys import Keys
+from gateway.wire.meters import Meter, Meters
 from gateway.wire.paths import InferTarget
+from gateway.wire.port import Port
 from gateway.wire.terms import NO_TERMS, Terms
 from gateway.wire.unpacking import Then, unpack_at_once
 from tests.clock import play
 from tests.fakes import Tallied, a_record
+from tests.wire.asgi import ask
 from tests.wire.bodies import version
 from tests.wire.harness import (
     DOUBLE,
@@ -48,7 +51,17 @@ from tests.wire.harness import (
     port_of,
     turns,
 )
-from tests.wire.splitting import FIRST, SECOND, SPLIT, TO_CANARY, TO_STABLE, Fork
+from tests.wire.splitting import (
+    FIRST,
+    GLASS,
+    SECOND,
+    SPLIT,
+    TICKET,
+    TO_CANARY,
+    TO_STABLE,
+    Fork,
+    told,
+)
 
 HALF = version(("x", "FP32", (-1, 2)), outputs=(("y", "FP16", (-1,)),), max_batch_rows=4)
 TARGET = InferTarget("m", None)
@@ -484,6 +497,70 @@ def test_a_compressed_request_is_counted_once() -> None:
     for _ in range(2):
         counter.call(gzip.compress(PLAIN), packed)
     assert counter.refusal(gzip.compress(PLAIN), packed).status == 429
+
+
+SHOP = [told("predict", TICKET, "shop"), told("feedback", GLASS, "shop")]
+LAB = told("predict", b"other", "lab")
+REFUSED = [
+    (TICKET, "x-request-timeout-ms: soon", 400),
+    (TICKET, "x-request-priority: high", 400),
+    (TICKET, "inference-header-content-length: 5, 6", 400),
+    (TICKET, "content-encoding: br", 415),
+    (TICKET, "x-gateway-variant: canary", 403),
+    (GLASS, "accept: */*", 403),
+    (TICKET, "content-length: 100000000", 413),
+]  # a key of the shop's, a header, and what it is refused with
+
+
+def shop_port() -> Port:
+    """A port of which the shop may ask once."""
+    meters = Meters(["shop:0.001:1"], a_record())
+    return port_of(Echo(), clock=monotonic(), keys=Keys([*SHOP, LAB], meters))
+
+
+def headed(key: bytes, field: str) -> bytes:
+    fields = ["POST /v2/models/m/infer HTTP/1.1", "host: h", f"x-api-key: {key.decode()}", field]
+    return "\r\n".join([*fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize(("key", "field", "status"), REFUSED)
+def test_what_a_holder_is_refused_for_by_its_head_counts_against_his_quota(
+    key: bytes, field: str, status: int
+) -> None:
+    async def scene() -> list[int]:
+        port = shop_port()
+        asked = [headed(key, field), headed(key, field), infer(1, "x-api-key: ticket")]
+        lines = [Line(Echo(), port=port) for _ in (*asked, port)]
+        for line, raw in zip(lines, [*asked, infer(1, "x-api-key: other")], strict=True):
+            line.send(raw)
+        return [status for line in lines for status in line.statuses()]
+
+    assert play(scene) == [status, 429, 429, 200]
+
+
+@pytest.mark.parametrize(("key", "field", "status"), REFUSED[:-1])
+def test_the_app_counts_what_it_refuses_by_its_head_too(
+    key: bytes, field: str, status: int
+) -> None:
+    async def scene() -> list[int]:
+        name, _, value = field.encode().partition(b": ")
+        headers = ((b"x-api-key", key), (name, value))
+        port = shop_port()
+        found = [await ask(port.app, "POST", b"/v2/models/m/infer", PLAIN, headers) for _ in "ab"]
+        return [answer.status for answer in found]
+
+    assert play(scene) == [status, 429]
+
+
+def test_a_body_in_chunks_that_grows_too_large_counts_against_the_quota() -> None:
+    async def scene() -> list[int]:
+        port = shop_port()
+        lines = [Line(Echo(), port=port) for _ in "ab"]
+        for line in lines:
+            line.send(headed(TICKET, "transfer-encoding: chunked"), b"fffffff\r\n")
+        return [status for line in lines for status in line.statuses()]
+
+    assert play(scene) == [413, 429]
 
 
 class Splitting(Counter):

@@ -6,7 +6,9 @@ import pytest
 
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 from gateway.wire.keys import FEEDBACK, NO_KEYS, OPERATE, PREDICT, Holder, Keys, shown_key
+from gateway.wire.meters import Meters
 from gateway.wire.terms import joined
+from tests.fakes import a_record
 from tests.wire.splitting import told
 
 WHAT = "header x-gateway-variant"
@@ -129,3 +131,16 @@ def test_where_no_key_is_configured_none_is_known() -> None:
 
 def test_a_key_itself_is_kept_nowhere() -> None:
     assert "lever" not in repr(vars(KEYS))
+
+
+@pytest.mark.parametrize(
+    ("key", "is_metered"), [(b"ticket", True), (b"glass", True), (b"nobody", False), (None, False)]
+)
+def test_a_request_counts_against_its_holders_quota_whatever_he_may_do(
+    key: bytes | None, is_metered: bool
+) -> None:
+    keys = [told("predict", b"ticket", "shop"), told("feedback", b"glass", "shop")]
+    meters = Meters(["shop:1:1"], a_record())
+    expected = meters.find("shop") if is_metered else None
+    assert Keys(keys, meters).meter_of(shown(key)) is expected
+    assert Keys(keys[1:], meters).meter_of(shown(key)) is None  # predictions need no key

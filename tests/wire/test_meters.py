@@ -1,6 +1,8 @@
 """Meters: who has had his share hears when to come again, and it is counted."""
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, integers
 
 from gateway.core.quotas import WHOLE, Quota
 from gateway.errors import QuotaExceeded
@@ -65,6 +67,39 @@ def test_another_part_takes_nothing_back_and_gives_nothing() -> None:
     assert counting.ask(5.0) == pytest.approx([0.12])  # ten ahead, of five that may be
     counting.meter.share(0, WHOLE, 5.0)
     assert counting.ask(5.0) == pytest.approx([0.01])
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "expected_s"),
+    [
+        (100.0, 3.0),  # a part of a thousandth would have a request every ten seconds
+        (0.1, 10.0),  # the whole quota has one every ten: sooner is no use
+    ],
+)
+def test_a_small_part_sends_nobody_away_for_longer_than_another_takes_to_come(
+    rate_per_s: float, expected_s: float
+) -> None:
+    counting = Counting(rate_per_s, 1)
+    counting.meter.share(0, WHOLE // 1000, 5.0)
+    assert counting.ask(5.0, 2) == [0.0, pytest.approx(expected_s)]
+
+
+@given(
+    rate_per_s=floats(0.01, 1000),
+    burst=floats(1, 100),
+    millionths=integers(1, WHOLE),
+    asks=integers(1, 120),
+)
+def test_who_is_refused_comes_again_when_he_passes_or_may_by_another_part(
+    rate_per_s: float, burst: float, millionths: int, asks: int
+) -> None:
+    counting = Counting(rate_per_s, burst)
+    counting.ask(5.0, asks)  # ahead by the whole, of which a part is left
+    counting.meter.share(0, millionths, 5.0)
+    wait_s = counting.wait_s(5.0)
+    assert 0 <= wait_s <= max(3.0, 1 / rate_per_s)
+    if 0 < wait_s < max(3.0, 1 / rate_per_s):
+        assert counting.wait_s(5.0 + wait_s) == 0
 
 
 def test_quotas_are_told_as_texts() -> None:

@@ -30,6 +30,7 @@ from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
 from gateway.wire.heads import HeadCache
 from gateway.wire.lane import Lane
+from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget, Routes
 from gateway.wire.port import Drain, Policy, Port
 from gateway.wire.terms import Terms
@@ -97,8 +98,8 @@ class _NoInference(Ids):
         """Answer that there is none here."""
         exchange.refuse(Refused(404, "Not Found", code="not_found"))
 
-    def refuse(self, exchange: Exchange, error: Exception) -> None:
-        """Answer what could not be read; nobody counts these."""
+    def refuse(self, exchange: Exchange, error: Exception, meter: Meter | None = None) -> None:
+        """Answer what could not be read; nobody counts these, and there are no quotas."""
         exchange.refuse(error)
 
 
