@@ -17,6 +17,7 @@ from tests.execute.child import TWICE
 from tests.fakes import first_column
 
 T = TypeVar("T")
+Loops = Callable[[], asyncio.AbstractEventLoop]
 
 PATIENCE_S = 30.0  # for any one wait; on a busy machine too this is an age
 CHILD = (sys.executable, str(Path(__file__).with_name("child.py")))
@@ -28,12 +29,13 @@ def a_plan(opening: dict[str, Any] | None = None, **stalls: float) -> Plan:
     return Plan("twice", CHILD, told, TWICE, Cost(0.0, 0.0), Policy(**stalls), 1)
 
 
-def acted(scene: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def acted(scene: Callable[[], Coroutine[Any, Any, T]], loops: Loops = asyncio.new_event_loop) -> T:
     """Run a scene to its end; a process that dies leaves no core."""
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
     try:
-        return asyncio.run(scene())
+        with asyncio.Runner(loop_factory=loops) as runner:
+            return runner.run(scene())
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, limits)
 

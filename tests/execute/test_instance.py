@@ -11,13 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.core.suspects import Loss, WorkerLost
 from gateway.errors import ModelFailed
 from gateway.execute.instance import Instance, Plan
 from gateway.execute.session import LoadFailed
 from tests.execute.child import BABBLE, BLOCK, CRASH, EXIT, LOOP, NO_MEMORY, POISON, STOP, WIDE
-from tests.execute.stage import KILLS, PATIENCE_S, Heard, a_plan, acted, given_to, soon, state_of
+from tests.execute.stage import (
+    KILLS,
+    PATIENCE_S,
+    Heard,
+    Loops,
+    a_plan,
+    acted,
+    given_to,
+    soon,
+    state_of,
+)
 from tests.fakes import a_call
 
 pytestmark = pytest.mark.slow
@@ -197,6 +208,23 @@ def test_a_version_that_cannot_be_loaded_is_refused_with_its_reason(
         assert keeping.instance.pid is None
 
     acted(scene)
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("opening", [{"refuse": "it is no model"}, {"dies": 3}])
+def test_a_version_that_cannot_be_loaded_is_started_once_before_that_is_said(
+    opening: dict[str, object], loops: Loops
+) -> None:
+    async def scene() -> None:
+        keeping = Keeping(a_plan(opening))
+        with pytest.raises(LoadFailed):
+            await soon(keeping.instance.open())
+        for _ in range(10):  # nor is it after that, until somebody closes it
+            await asyncio.sleep(0)
+        assert (keeping.instance.starts, keeping.instance.pid) == (1, None)
+        await soon(keeping.instance.close())
+
+    acted(scene, loops)
 
 
 def test_a_program_that_is_not_there_is_a_refusal() -> None:
