@@ -164,6 +164,8 @@ class Instance:
         """Answer for the process, and have another one start."""
         told = f"the model's process {_told(code, self._killed)}"
         loss = self._killed or ("crashed" if is_attributable(Death(code)) else "killed")
+        if loss == "crashed" and worker.is_unheard:
+            loss = "killed"  # of whatever it was, but not of this batch
         batch, self._batch, self._worker = self._batch, None, None
         has_served, self._is_ready, self._killed = self._has_served, False, None
         self._reason = self._reason or told

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import resource
+import select
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -83,6 +85,14 @@ def state_of(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return None
+
+
+def end_unnoticed(pid: int, number: signal.Signals) -> None:
+    """Kill a process, and wait for its end while the loop does not turn."""
+    os.kill(pid, number)
+    process = os.pidfd_open(pid)
+    select.select([process], [], [], PATIENCE_S)
+    os.close(process)
 
 
 KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT]

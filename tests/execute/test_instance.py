@@ -25,6 +25,7 @@ from tests.execute.stage import (
     Loops,
     a_plan,
     acted,
+    end_unnoticed,
     given_to,
     soon,
     state_of,
@@ -57,6 +58,13 @@ class Keeping:
         while not self.instance.is_free:
             self._is_changed.clear()
             await soon(self._is_changed.wait())
+
+    async def begun(self) -> None:
+        """Wait until its process has heard of the batch."""
+        worker = self.instance._worker  # noqa: SLF001 - its bell
+        assert worker is not None
+        while select.select([worker._ask], [], [], 0)[0]:  # noqa: ASYNC110, SLF001 - nobody is told
+            await asyncio.sleep(0.01)
 
     def ask(self, *rows: float, within_s: float = PATIENCE_S, is_patient: bool = False) -> Heard:
         call = a_call(*rows, deadline=time.monotonic() + within_s)
@@ -122,6 +130,7 @@ def test_a_process_that_dies_or_lies_is_replaced(row: int) -> None:
 def test_a_process_that_is_killed_from_outside_is_replaced(number: signal.Signals) -> None:
     async def scene(keeping: Keeping) -> None:
         heard = keeping.ask(BLOCK)
+        await keeping.begun()
         assert keeping.instance.pid is not None
         os.kill(keeping.instance.pid, number)
         expected = "killed" if number in (signal.SIGKILL, signal.SIGTERM) else "crashed"
@@ -179,13 +188,24 @@ def test_an_answer_that_came_before_the_end_stands() -> None:
         assert worker is not None
         assert pid is not None
         select.select([worker._answered], [], [], PATIENCE_S)  # noqa: SLF001 - as above
-        os.kill(pid, signal.SIGKILL)
-        process = os.pidfd_open(pid)
-        select.select([process], [], [], PATIENCE_S)
-        os.close(process)
+        end_unnoticed(pid, signal.SIGKILL)
         assert await heard.rows() == [2]
         await keeping.up()
         assert (keeping.instance.starts, keeping.losses) == (2, 0)
+
+    kept(scene)
+
+
+@pytest.mark.parametrize("number", KILLS)
+def test_of_a_death_before_a_batch_was_heard_that_batch_is_not_accused(
+    number: signal.Signals,
+) -> None:
+    async def scene(keeping: Keeping) -> None:
+        assert keeping.instance.pid is not None
+        end_unnoticed(keeping.instance.pid, number)
+        assert await loss_of(keeping.ask(1)) == "killed"
+        await keeping.up()
+        assert await keeping.ask(1).rows() == [2]
 
     kept(scene)
 
