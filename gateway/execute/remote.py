@@ -153,8 +153,8 @@ class Remote:
         input_ns = time.perf_counter_ns() - began_ns
         now = self._clock()
         deadline = min(max(call.deadline for call in calls), now + self._upstream.timeout_s)
-        if may_retry:
-            self._budget = self._budget.asked(now)
+        if may_retry and not all(call.was_run for call in calls):
+            self._budget = self._budget.asked(now)  # the halves of a batch are that batch
         place = self._endpoints.begin(request.weight_rows, now)
         said = await self._ask(place, request, calls, deadline)
         if may_retry and isinstance(said, Judgement) and said.goes_elsewhere:

@@ -297,6 +297,33 @@ def test_who_leaves_during_the_pause_is_asked_about_no_more_and_leaves_nothing_u
     assert stage.remote.statistics() == (0, 0)
 
 
+def alone(asked: Asked) -> Reply:
+    """Answer one row, and fail where there are several."""
+    return well(asked) if len(asked.rows) == 1 else saying(500)(asked)
+
+
+def test_what_is_run_again_of_a_batch_that_failed_pays_for_no_retries() -> None:
+    """Or one that is halved would let an outage be made worse by so many of them."""
+    away = saying(503, b'{"code": "draining"}', retry_after="0")  # held against nobody
+
+    async def scene(stage: Stage) -> int:
+        client = Client()
+        async with Batcher(stage.remote.run, Policy(max_rows=64), a_record(), now) as batcher:
+            for row in range(64):
+                batcher.offer(client.call(row))
+        assert sorted(str(answer) for answer in client.answers()) == sorted(
+            str([2.0 * row]) for row in range(64)
+        )
+        stage.far.says = {"a": away, "b": away}
+        for _ in range(10):
+            await stage.run(a_call(1))
+        return len(stage.far.asked)
+
+    stage, asked = played(lambda: Stage(Far(a=alone, b=alone)), scene)
+    assert stage.retries == 4  # a tenth of eleven batches, and three
+    assert asked == 2 * 64 - 1 + 10 + 4
+
+
 def test_a_batch_that_no_call_is_to_blame_for_is_not_halved() -> None:
     """Or an outage would make twice as many requests as there are calls."""
 
