@@ -115,6 +115,7 @@ class Call:
     error: Exception | None = None
     done: bool = False
     is_part: bool = False  # of a larger call, which its client knows
+    was_run: bool = False  # in a batch that failed: what is run now is no first execution
 
     def answer(self, outputs: Outputs, start: int, stop: int) -> None:
         """Give the call its rows of `outputs`, unless it is done already."""

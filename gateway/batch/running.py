@@ -155,6 +155,8 @@ class Running:
             for call in calls:
                 call.fail(model_failure(error))
             return
+        for call in calls:
+            call.was_run = True
         middle = len(calls) // 2
         self.halves.append(calls[:middle])
         self.halves.append(calls[middle:])

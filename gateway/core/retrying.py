@@ -30,7 +30,7 @@ class Budget:
     spent: Sliding = field(default_factory=lambda: Sliding.over(_SPAN_S, _BUCKETS))
 
     def asked(self, now: float) -> "Budget":
-        """Return the budget after one more request, which is no retry."""
+        """Return the budget after one more request: no retry, and no half of a failed batch."""
         return replace(self, spent=self.spent.plus(now, first=1))
 
     def retried(self, now: float) -> "Budget | None":

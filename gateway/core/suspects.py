@@ -25,8 +25,8 @@ from typing import Literal
 from gateway.errors import ModelFailed
 from gateway.types import Call
 
-# crashed: of its own doing; killed: by somebody outside; stalled: by us, because it did not go
-# on; late: by us, when nobody waited any more.
+# crashed: of its own doing; killed: by somebody outside, or before it had heard of the batch;
+# stalled: by us, because it did not go on; late: by us, when nobody waited any more.
 Loss = Literal["crashed", "killed", "stalled", "late"]
 
 _MOST_LOSSES = 4  # processes that one call may cost, each killed from outside

@@ -6,7 +6,8 @@ Life   `open` starts the first process, `close` ends the last one. In between, o
 Never  leaves a batch unanswered: each ends with its outputs, with an error, or with the process.
 
 A process that has answered something was no failed start, and its successor starts at once;
-one that has not has it wait, ever longer (core/restarts.py).
+one that has not has it wait, ever longer (core/restarts.py). Nobody follows the first before it
+has loaded the version: that it cannot is for `open` to say, at once.
 """
 
 import asyncio
@@ -72,8 +73,9 @@ class _Batch:
 
 
 class Instance:
-    """Mutable state: the process (`_worker`) and why we killed it, whether it has loaded, and
-    answered anything, what runs, how starts are spaced, and who waits for a change.
+    """Mutable state: the process (`_worker`) and why we killed it, whether it has loaded (and any
+    has: `_has_opened`), and answered anything, what runs, how starts are spaced, and who waits
+    for a change.
     """
 
     def __init__(self, name: str, plan: Plan, keeper: Keeper) -> None:
@@ -82,7 +84,7 @@ class Instance:
         self._plan = plan
         self._keeper = keeper
         self._worker: Worker | None = None
-        self._is_ready = self._has_served = self._is_closing = False
+        self._is_ready = self._has_opened = self._has_served = self._is_closing = False
         self._killed: Loss | None = None
         self._reason = ""  # why the process has not loaded the version
         self._batch: _Batch | None = None
@@ -162,6 +164,8 @@ class Instance:
         """Answer for the process, and have another one start."""
         told = f"the model's process {_told(code, self._killed)}"
         loss = self._killed or ("crashed" if is_attributable(Death(code)) else "killed")
+        if loss == "crashed" and worker.is_unheard:
+            loss = "killed"  # of whatever it was, but not of this batch
         batch, self._batch, self._worker = self._batch, None, None
         has_served, self._is_ready, self._killed = self._has_served, False, None
         self._reason = self._reason or told
@@ -179,7 +183,7 @@ class Instance:
         self._reason = worker.readiness() or ""
         if self._reason:
             return  # it ends by itself
-        self._is_ready = True
+        self._is_ready = self._has_opened = True
         self._keeper.changed()
         self._wake()
 
@@ -204,8 +208,11 @@ class Instance:
             self._plan_start(self._restarts)
 
     def _plan_start(self, restarts: Restarts) -> None:
+        """Have another process start in its time, once there has been one that could load."""
         if self._timer is not None:
             self._timer.cancel()
+        if not self._has_opened:
+            return
         self._restarts, delay_s = after_end(restarts, time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._start_again)
 

@@ -153,8 +153,8 @@ class Remote:
         input_ns = time.perf_counter_ns() - began_ns
         now = self._clock()
         deadline = min(max(call.deadline for call in calls), now + self._upstream.timeout_s)
-        if may_retry:
-            self._budget = self._budget.asked(now)
+        if may_retry and not all(call.was_run for call in calls):
+            self._budget = self._budget.asked(now)  # the halves of a batch are that batch
         place = self._endpoints.begin(request.weight_rows, now)
         said = await self._ask(place, request, calls, deadline)
         if may_retry and isinstance(said, Judgement) and said.goes_elsewhere:
@@ -172,8 +172,8 @@ class Remote:
         )
 
     async def _another(self, but: Place, request: Request, deadline: float) -> Place | None:
-        """Pause, and begin at another endpoint; None: there is none to be had, or the budget or
-        the deadline does not allow it.
+        """Begin at another endpoint, and pause; None: there is none to be had, or the budget or the
+        deadline does not allow it. Cancel: what was begun is ended.
         """
         delay_s = backoff_s(0, self._dice.roll())
         now = self._clock()
@@ -182,12 +182,16 @@ class Remote:
         budget = self._budget.retried(now)
         if budget is None:
             return None
-        self._budget = budget
-        await asyncio.sleep(delay_s)
         try:
-            other = self._endpoints.begin(request.weight_rows, self._clock(), but)
+            other = self._endpoints.begin(request.weight_rows, now, but)
         except Rejected:
-            return None
+            return None  # nobody is asked, so nothing is paid
+        self._budget = budget
+        try:
+            await asyncio.sleep(delay_s)
+        except asyncio.CancelledError:
+            self._endpoints.end(other, "void", self._clock(), 0.0)
+            raise
         self._on_retry()
         return other
 

@@ -48,8 +48,9 @@ class Listener(Protocol):
 class Worker:
     """One process.
 
-    Mutable state: the number of the question, how long laying it down took, and how long the
-    process had computed when it answered last.
+    Mutable state: the number of the question, how long laying it down took, how long the
+    process had computed when it answered last, and, from its end on, whether the last question
+    was never heard (`is_unheard`): of that it did not die.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Worker:
         self._number = 1
         self._laid_ns = 0
         self.cpu_s = 0.0
+        self.is_unheard = False
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(process.pid)
         self._loop.add_reader(self._answered, self._hear)
@@ -186,11 +188,20 @@ class Worker:
             return
         self._listener.heard(self)
 
+    def _has_unheard(self) -> bool:
+        """Say whether the bell was rung, and the process ended before it heard."""
+        os.set_blocking(self._ask, False)
+        try:
+            return os.eventfd_read(self._ask) > 0
+        except BlockingIOError:
+            return False
+
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         code = self._process.wait()  # it has ended
-        self._hear()  # what it answered before stands
+        self._hear()  # what it answered before stands; it may be asked more, dead as it is
+        self.is_unheard = self._has_unheard()
         self._loop.remove_reader(self._answered)
         for fd in (self._ask, self._answered):
             os.close(fd)

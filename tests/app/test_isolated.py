@@ -84,7 +84,10 @@ def proved(folder: Path, settings: str = "") -> Proof:
 
 
 def played(
-    folder: Path, scene: Callable[[Scene], Coroutine[object, object, T]], settings: str = ""
+    folder: Path,
+    scene: Callable[[Scene], Coroutine[object, object, T]],
+    settings: str = "",
+    config: Config | None = None,
 ) -> T:
     """Play a scene before the one version below `folder`; none of its processes is left."""
     proof = proved(folder, settings)
@@ -92,7 +95,7 @@ def played(
     async def play() -> T:
         busy: Busy = set()
         row = a_row()
-        opened = await soon(open_isolated(proof, Config(), Record(row), busy))
+        opened = await soon(open_isolated(proof, config or Config(), Record(row), busy))
         try:
             return await scene(Scene(opened, busy, row))
         finally:
@@ -217,6 +220,12 @@ def in_thread(scene: Scene, calls: Sequence[Call]) -> "asyncio.Future[Outputs]":
     return asyncio.ensure_future(asyncio.to_thread(scene.opened.execute, calls))
 
 
+def waiting(scene: Scene) -> int:
+    """How many of them wait for an instance."""
+    aside = scene.opened.execute.__self__  # type: ignore[attr-defined]  # it is a method
+    return len(aside._waiting)  # noqa: SLF001 - nobody else is told
+
+
 def test_a_shadow_is_answered_in_its_turn(tmp_path: Path) -> None:
     async def scene(scene: Scene) -> None:
         asked = in_thread(scene, [scene.call(2), scene.call(3)])
@@ -250,6 +259,31 @@ def test_a_shadow_waits_for_a_process_and_is_not_tried_again(tmp_path: Path) -> 
         assert outputs.arrays[0].tolist() == [[40]]
 
     played(tmp_path, scene)
+
+
+def test_an_instance_that_is_tried_again_is_given_to_nobody_else_meanwhile(tmp_path: Path) -> None:
+    """Its breaker half opens while a batch is on its way there, and then more may be under way."""
+    config = Config.model_validate({"breaker": {"minimum_calls": 2, "open_s": 1.0}})
+
+    async def scene(scene: Scene) -> None:
+        for _ in range(2):
+            await scene.answers(scene.ask(BEYOND))
+        ((_, first), (_, second)) = scene.opened.gate.readings()
+        assert (first.state, second.state) == (State.OPEN, State.CLOSED)
+        pids = children()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        call = scene.ask(1)  # the well instance has it
+        asked = [in_thread(scene, [scene.call(index)]) for index in (2, 3)]
+        while scene.opened.gate.readings()[0][1].next_try_s or waiting(scene) < len(asked):  # noqa: ASYNC110 - time itself is awaited
+            await asyncio.sleep(0.01)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        outputs = await soon(asyncio.gather(*asked))
+        assert [one.arrays[0].tolist() for one in outputs] == [[[20]], [[30]]]
+        assert await scene.answers(call) == [10]
+
+    played(tmp_path, scene, "instances = 2\nsuspect_after_s = 30.0", config)
 
 
 def test_a_shadow_that_waits_when_its_version_closes_is_let_go(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Serving: a real replica accepts, releases and leaves, before real connections."""
 
 import asyncio
+import os
+import resource
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -313,13 +315,17 @@ async def _greeted(address: tuple[str, int]) -> bool:
         writer.close()
 
 
+def _serving(slots: tuple[socket.socket, ...], is_pressed: Callable[[float], bool]) -> Server:
+    settings = uvicorn.Config(_no_app, http=Named, lifespan="off", log_config=None)
+    settings.load()
+    return Server(settings, WireDrain(), slots, is_pressed)
+
+
 def test_while_refusing_takes_too_much_time_nobody_is_accepted_and_after_it_everybody() -> None:
     async def scene() -> list[bool]:
         pressed = False
         first, second = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
-        settings = uvicorn.Config(_no_app, http=Named, lifespan="off", log_config=None)
-        settings.load()
-        server = Server(settings, WireDrain(), (first, second), lambda _now: pressed)
+        server = _serving((first, second), lambda _now: pressed)
         seen = []
         with first, second:
             assert await server.accept(0)
@@ -335,6 +341,45 @@ def test_while_refusing_takes_too_much_time_nobody_is_accepted_and_after_it_ever
         return seen
 
     assert asyncio.run(scene()) == [False, False, False, True]
+
+
+@contextmanager
+def _no_descriptor_left() -> Iterator[None]:
+    """Have the kernel refuse every new descriptor; those that are open stay."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_slots_for_which_there_was_no_descriptor_are_accepted_from_as_soon_as_there_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene() -> list[bool]:
+        pressed = True
+        slots = first, second = tuple(socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+        server = _serving(slots, lambda _now: pressed)
+        with first, second:
+            for number in (0, 1):
+                assert await server.accept(number)
+            await server.on_tick(1)
+            pressed = False
+            with _no_descriptor_left():
+                await server.on_tick(1)
+            assert len(caplog.messages) == 2
+            assert all("cannot be accepted from yet" in one for one in caplog.messages)
+            await server.on_tick(1)
+            seen = [await _greeted(slot.getsockname()) for slot in slots]
+            for number in (0, 1):
+                server.release(number)
+        return seen
+
+    assert asyncio.run(scene()) == [True, True]
+    assert len(caplog.messages) == 2  # once was enough
 
 
 async def _no_app(_scope: object, _receive: object, _send: object) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.batch.batcher import Batcher
-from gateway.batch.turns import Finish
+from gateway.batch.running import Running
+from gateway.batch.turns import Finish, Refuge, Turns
 from gateway.core.batching import Policy
-from gateway.core.suspects import WorkerLost
+from gateway.core.suspects import Loss, WorkerLost
 from gateway.errors import ClientGone, DeadlineExceeded, Draining, ModelFailed, Overloaded
 from gateway.observe.counts import Counts, read
 from gateway.observe.layout import OUTCOME_NAMES
@@ -19,7 +20,18 @@ from gateway.observe.record import Record
 from gateway.types import Call, Outputs
 from tests.batch.lossy import KILLER, RESTART_S, SLOW, Lossy
 from tests.clock import play
-from tests.fakes import POISON, Answer, Client, FakeModel, a_record, a_row, answer_of, now
+from tests.fakes import (
+    POISON,
+    Answer,
+    Client,
+    FakeModel,
+    a_call,
+    a_record,
+    a_row,
+    answer_of,
+    now,
+    rows_of,
+)
 
 FAR = 1e9
 
@@ -398,6 +410,29 @@ def test_a_drain_waits_for_suspects_and_not_for_ever(
         return [answer_of(call) for call in calls]
 
     assert play(scene) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "waiting"),
+    [("crashed", [2.0]), ("killed", [])],  # tried one by one; tried as they were, together
+)
+def test_who_hears_that_it_expired_may_take_the_suspects_that_wait(
+    loss: Loss, waiting: list[float]
+) -> None:
+    """As a gate does whose breaker opens meanwhile. Nobody is run whom somebody took."""
+    clock, taken, ran = 0.0, list[Call](), list[Sequence[Call]]()
+    turns = Turns(0)
+    refuge = Refuge(turns, lambda calls, _: ran.append(calls), lambda calls, _: ran.append(calls))
+    running = Running(a_record(), lambda: clock, lambda: None, refuge)
+    first = a_call(1, deadline=1.0, on_done=lambda _: taken.extend(running.take_waiting()))
+    second = a_call(2)
+    running.start(lambda _, finish: finish(WorkerLost("it died", loss)), [first, second], clock)
+    clock = 2.0
+    turns.allow(1)  # the refuge stands
+    assert answer_of(first) is DeadlineExceeded
+    assert [row for call in taken for row in rows_of(call)] == waiting
+    assert ran == ([] if waiting else [[second]])
+    assert not second.done
 
 
 def test_without_a_refuge_a_lost_batch_is_halved_like_any_other() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import resource
+import select
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,6 +19,7 @@ from tests.execute.child import TWICE
 from tests.fakes import first_column
 
 T = TypeVar("T")
+Loops = Callable[[], asyncio.AbstractEventLoop]
 
 PATIENCE_S = 30.0  # for any one wait; on a busy machine too this is an age
 CHILD = (sys.executable, str(Path(__file__).with_name("child.py")))
@@ -28,12 +31,13 @@ def a_plan(opening: dict[str, Any] | None = None, **stalls: float) -> Plan:
     return Plan("twice", CHILD, told, TWICE, Cost(0.0, 0.0), Policy(**stalls), 1)
 
 
-def acted(scene: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def acted(scene: Callable[[], Coroutine[Any, Any, T]], loops: Loops = asyncio.new_event_loop) -> T:
     """Run a scene to its end; a process that dies leaves no core."""
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
     try:
-        return asyncio.run(scene())
+        with asyncio.Runner(loop_factory=loops) as runner:
+            return runner.run(scene())
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, limits)
 
@@ -81,6 +85,14 @@ def state_of(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return None
+
+
+def end_unnoticed(pid: int, number: signal.Signals) -> None:
+    """Kill a process, and wait for its end while the loop does not turn."""
+    os.kill(pid, number)
+    process = os.pidfd_open(pid)
+    select.select([process], [], [], PATIENCE_S)
+    os.close(process)
 
 
 KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT]

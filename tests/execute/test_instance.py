@@ -11,13 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.core.suspects import Loss, WorkerLost
 from gateway.errors import ModelFailed
 from gateway.execute.instance import Instance, Plan
 from gateway.execute.session import LoadFailed
 from tests.execute.child import BABBLE, BLOCK, CRASH, EXIT, LOOP, NO_MEMORY, POISON, STOP, WIDE
-from tests.execute.stage import KILLS, PATIENCE_S, Heard, a_plan, acted, given_to, soon, state_of
+from tests.execute.stage import (
+    KILLS,
+    PATIENCE_S,
+    Heard,
+    Loops,
+    a_plan,
+    acted,
+    end_unnoticed,
+    given_to,
+    soon,
+    state_of,
+)
 from tests.fakes import a_call
 
 pytestmark = pytest.mark.slow
@@ -46,6 +58,13 @@ class Keeping:
         while not self.instance.is_free:
             self._is_changed.clear()
             await soon(self._is_changed.wait())
+
+    async def begun(self) -> None:
+        """Wait until its process has heard of the batch."""
+        worker = self.instance._worker  # noqa: SLF001 - its bell
+        assert worker is not None
+        while select.select([worker._ask], [], [], 0)[0]:  # noqa: ASYNC110, SLF001 - nobody is told
+            await asyncio.sleep(0.01)
 
     def ask(self, *rows: float, within_s: float = PATIENCE_S, is_patient: bool = False) -> Heard:
         call = a_call(*rows, deadline=time.monotonic() + within_s)
@@ -111,6 +130,7 @@ def test_a_process_that_dies_or_lies_is_replaced(row: int) -> None:
 def test_a_process_that_is_killed_from_outside_is_replaced(number: signal.Signals) -> None:
     async def scene(keeping: Keeping) -> None:
         heard = keeping.ask(BLOCK)
+        await keeping.begun()
         assert keeping.instance.pid is not None
         os.kill(keeping.instance.pid, number)
         expected = "killed" if number in (signal.SIGKILL, signal.SIGTERM) else "crashed"
@@ -168,13 +188,24 @@ def test_an_answer_that_came_before_the_end_stands() -> None:
         assert worker is not None
         assert pid is not None
         select.select([worker._answered], [], [], PATIENCE_S)  # noqa: SLF001 - as above
-        os.kill(pid, signal.SIGKILL)
-        process = os.pidfd_open(pid)
-        select.select([process], [], [], PATIENCE_S)
-        os.close(process)
+        end_unnoticed(pid, signal.SIGKILL)
         assert await heard.rows() == [2]
         await keeping.up()
         assert (keeping.instance.starts, keeping.losses) == (2, 0)
+
+    kept(scene)
+
+
+@pytest.mark.parametrize("number", KILLS)
+def test_of_a_death_before_a_batch_was_heard_that_batch_is_not_accused(
+    number: signal.Signals,
+) -> None:
+    async def scene(keeping: Keeping) -> None:
+        assert keeping.instance.pid is not None
+        end_unnoticed(keeping.instance.pid, number)
+        assert await loss_of(keeping.ask(1)) == "killed"
+        await keeping.up()
+        assert await keeping.ask(1).rows() == [2]
 
     kept(scene)
 
@@ -197,6 +228,23 @@ def test_a_version_that_cannot_be_loaded_is_refused_with_its_reason(
         assert keeping.instance.pid is None
 
     acted(scene)
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("opening", [{"refuse": "it is no model"}, {"dies": 3}])
+def test_a_version_that_cannot_be_loaded_is_started_once_before_that_is_said(
+    opening: dict[str, object], loops: Loops
+) -> None:
+    async def scene() -> None:
+        keeping = Keeping(a_plan(opening))
+        with pytest.raises(LoadFailed):
+            await soon(keeping.instance.open())
+        for _ in range(10):  # nor is it after that, until somebody closes it
+            await asyncio.sleep(0)
+        assert (keeping.instance.starts, keeping.instance.pid) == (1, None)
+        await soon(keeping.instance.close())
+
+    acted(scene, loops)
 
 
 def test_a_program_that_is_not_there_is_a_refusal() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,7 +19,7 @@ from gateway.execute.processes import Around, Processes, Run
 from gateway.execute.session import LoadFailed
 from gateway.types import Call, Outputs
 from tests.execute.child import BLOCK, CRASH, LOOP, POISON, STOP
-from tests.execute.stage import PATIENCE_S, a_plan, acted, given_to, soon, state_of
+from tests.execute.stage import PATIENCE_S, a_plan, acted, end_unnoticed, given_to, soon, state_of
 from tests.fakes import Answer, a_call, a_record, answer_of
 
 pytestmark = pytest.mark.slow
@@ -177,6 +178,25 @@ def test_only_the_guilty_call_of_a_batch_fails(instances: int, guilty: int) -> N
         assert await floor.answers() == expected
 
     floored(scene, instances)
+
+
+def test_who_waits_for_a_refuge_is_not_accused_of_a_death_before_it_was_heard() -> None:
+    """It is handed over as soon as the process is ready, and that has died since it said so."""
+
+    async def scene(floor: Floor) -> None:
+        (victim,) = floor.pids()
+        end_unnoticed(victim, signal.SIGSEGV)
+        floor.offer(1)
+        while floor.processes.statistics()[0].starts < 2 or not floor.pids():  # noqa: ASYNC110 - nobody is told of a start
+            await asyncio.sleep(0)
+        worker = floor.processes._instances[0]._worker  # noqa: SLF001 - its bell
+        assert worker is not None
+        select.select([worker._answered], [], [], PATIENCE_S)  # noqa: SLF001 - as above
+        end_unnoticed(worker.pid, signal.SIGSEGV)
+        assert await floor.answers() == [[2.0]]
+        assert floor.processes.statistics()[0].starts == 3
+
+    floored(scene)
 
 
 def test_a_crash_costs_two_processes_and_those_one_after_the_other() -> None:

@@ -98,6 +98,17 @@ class Watch(Unwatched):
         self.told.append((endpoint.removeprefix("http://"), outcome))
 
 
+class Barring(Watch):
+    """Lets nothing be sent to whom it has barred."""
+
+    def __init__(self, *barred: str) -> None:
+        super().__init__()
+        self.barred = set(barred)
+
+    def may_send(self, endpoint: str) -> object | None:
+        return None if endpoint in self.barred else super().may_send(endpoint)
+
+
 class Stage:
     """An executor before endpoints that are played."""
 
@@ -257,6 +268,60 @@ def test_a_total_outage_makes_a_tenth_more_requests(calls: int) -> None:
     assert answered == 0
     assert len(stage.far.asked) == calls + stage.retries
     assert stage.retries <= 0.1 * calls + SPARE
+
+
+def test_where_nobody_else_may_be_asked_no_retry_is_paid() -> None:
+    """Or none would be left when there is somebody again."""
+    watch = Barring(B)
+
+    async def scene(stage: Stage) -> list[str]:
+        for _ in range(SPARE + 1):
+            await stage.run(a_call(1))
+        assert stage.far.hosts() == ["a"] * (SPARE + 1)
+        watch.barred.clear()
+        await stage.run(a_call(1))
+        return stage.far.hosts()[SPARE + 1 :]
+
+    stage, asked = played(lambda: Stage(Far(a=lost, b=lost), watch=watch), scene)
+    assert (asked, stage.retries) == (["b", "a"], 1)
+
+
+def test_who_leaves_during_the_pause_is_asked_about_no_more_and_leaves_nothing_under_way() -> None:
+    watch = Watch()
+    stage, (end, _) = played(
+        lambda: Stage(Far(a=lost, b=lost), watch=watch), gone_after(1e-6, [ClientGone("gone")])
+    )
+    assert isinstance(end, Draining)
+    assert (len(stage.far.asked), stage.retries) == (1, 0)
+    assert [outcome for _, outcome in watch.told] == ["failure", "void"]
+    assert stage.remote.statistics() == (0, 0)
+
+
+def alone(asked: Asked) -> Reply:
+    """Answer one row, and fail where there are several."""
+    return well(asked) if len(asked.rows) == 1 else saying(500)(asked)
+
+
+def test_what_is_run_again_of_a_batch_that_failed_pays_for_no_retries() -> None:
+    """Or one that is halved would let an outage be made worse by so many of them."""
+    away = saying(503, b'{"code": "draining"}', retry_after="0")  # held against nobody
+
+    async def scene(stage: Stage) -> int:
+        client = Client()
+        async with Batcher(stage.remote.run, Policy(max_rows=64), a_record(), now) as batcher:
+            for row in range(64):
+                batcher.offer(client.call(row))
+        assert sorted(str(answer) for answer in client.answers()) == sorted(
+            str([2.0 * row]) for row in range(64)
+        )
+        stage.far.says = {"a": away, "b": away}
+        for _ in range(10):
+            await stage.run(a_call(1))
+        return len(stage.far.asked)
+
+    stage, asked = played(lambda: Stage(Far(a=alone, b=alone)), scene)
+    assert stage.retries == 4  # a tenth of eleven batches, and three
+    assert asked == 2 * 64 - 1 + 10 + 4
 
 
 def test_a_batch_that_no_call_is_to_blame_for_is_not_halved() -> None:

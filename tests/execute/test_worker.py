@@ -14,7 +14,7 @@ from gateway.execute.shared import KEPT_BYTES
 from gateway.execute.worker import Babble, Worker
 from gateway.types import Call, Outputs, Signature
 from tests.execute.child import BABBLE, CRASH, EXIT, POISON, STOP, TWICE, WIDE
-from tests.execute.stage import CHILD, acted, soon, state_of
+from tests.execute.stage import CHILD, acted, end_unnoticed, soon, state_of
 from tests.fakes import a_call, first_column
 
 pytestmark = pytest.mark.slow
@@ -142,6 +142,20 @@ def test_the_end_is_heard_at_once_whoever_brought_it_about(row: int, expected: i
         return await keeping.code()
 
     assert acted(scene) == expected
+
+
+@pytest.mark.parametrize("is_unheard", [True, False])
+def test_an_end_tells_whether_the_last_question_was_heard(is_unheard: bool) -> None:
+    async def scene() -> None:
+        keeping = Keeping()
+        await keeping.readiness()
+        if is_unheard:
+            end_unnoticed(keeping.worker.pid, signal.SIGABRT)
+        keeping.worker.run([a_call(CRASH)], TWICE)
+        assert await keeping.code() == -signal.SIGABRT
+        assert keeping.worker.is_unheard is is_unheard
+
+    acted(scene)
 
 
 def test_a_stopped_process_is_seen_and_can_be_killed() -> None:
