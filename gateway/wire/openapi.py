@@ -50,12 +50,12 @@ _PIN: Schema = {
     "name": "x-gateway-variant",
     "in": "header",
     "required": False,
-    "description": "Pins a variant, where the path names no version; "
-    f"needs a key with the role {OPERATE}.",
+    "description": f"Pins a variant; needs a key with the role {OPERATE}.",
     "schema": _TEXT,
 }
+_VERSION = "x-gateway-version"
 _NAMING: dict[str, Schema] = {
-    "x-gateway-version": {"description": "The version that answered.", "schema": _TEXT},
+    _VERSION: {"description": "The version that answered.", "schema": _TEXT},
     "x-gateway-variant": {
         "description": "The variant that it is, where the model has a routing document.",
         "schema": _TEXT,
@@ -125,7 +125,8 @@ def _v2(models: Mapping[str, Signature], keys: Keys) -> Iterator[tuple[str, Sche
         for verb, what in (("", "Metadata"), ("/ready", "ModelReady"), ("/config", "Document"),
                            ("/stats", "Statistics")):  # fmt: skip
             yield path + verb, _get(f"{what} of a model", what, "404", "503")
-        yield path + "/infer", _prediction(keys, "A prediction", "Answer", "Request")
+        infer = _prediction(keys, "A prediction", "Answer", "Request", _is_chosen(path))
+        yield path + "/infer", infer
     for name in models:
         about = f"A prediction of {name}"
         infer = _prediction(keys, about, answer_name(name), request_name(name))
@@ -136,7 +137,8 @@ def _v1(keys: Keys) -> Iterator[tuple[str, Schema]]:
     yield "/v1/models", _get("The names of all models", "Models")
     for path in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}"):
         yield path, _get("The state of a model", "Status", "404", "503")
-        predict = _prediction(keys, "A prediction in V1's words", "Predictions", "Instances")
+        about = "A prediction in V1's words"
+        predict = _prediction(keys, about, "Predictions", "Instances", _is_chosen(path))
         yield path + ":predict", predict
 
 
@@ -175,19 +177,26 @@ def _plain(about: str, *refusals: str) -> Schema:
     return {"get": _operation(about, {"content": {"text/plain": {"schema": _TEXT}}}, refusals)}
 
 
-def _prediction(keys: Keys, about: str, shape: str, asked: str) -> Schema:
+def _prediction(keys: Keys, about: str, shape: str, asked: str, is_chosen: bool = True) -> Schema:
+    """Return a prediction; one that names its version has no variant, and none to be pinned."""
     found = _post(about, shape, asked, _ASKED)
     operation = found["post"]
     operation["responses"]["200"]["headers"] = {
-        name: {"$ref": f"#/components/headers/{name}"} for name in _NAMING
+        name: {"$ref": f"#/components/headers/{name}"}
+        for name in (_NAMING if is_chosen else (_VERSION,))
     }
     if keys.guards_predictions:
-        about = f"Needs a key with the role {PREDICT} or {OPERATE}."
-        operation |= _locked(operation, about) | {"parameters": [_PIN]}
-    elif keys.is_any:
-        about = "Needs a key where a variant is pinned."
-        operation |= _locked(operation, about, is_open=True) | {"parameters": [_PIN]}
+        operation |= _locked(operation, f"Needs a key with the role {PREDICT} or {OPERATE}.")
+    elif keys.is_any and is_chosen:
+        operation |= _locked(operation, "Needs a key where a variant is pinned.", is_open=True)
+    if keys.is_any and is_chosen:
+        operation["parameters"] = [_PIN]
     return found
+
+
+def _is_chosen(path: str) -> bool:
+    """Say whether a version is chosen for who asks on this path."""
+    return "{version}" not in path
 
 
 def _locked(operation: Schema, about: str, *, is_open: bool = False) -> Schema:

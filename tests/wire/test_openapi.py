@@ -23,6 +23,10 @@ ROUTES = Routes("digits", predict=("predict",), health=("health", "7"))
 LOAD = "/v2/repository/models/{model}/load"
 PREDICTIONS = ["/v2/models/{model}/infer", "/v2/models/digits/infer", "/invocations", "/predict",
                "/v1/models/{model}:predict"]  # fmt: skip
+VERSIONED = [
+    "/v2/models/{model}/versions/{version}/infer",
+    "/v1/models/{model}/versions/{version}:predict",
+]
 
 
 def told(routes: Routes = ROUTES, **more: Any) -> dict[str, Any]:
@@ -105,6 +109,18 @@ def test_without_keys_there_is_no_word_of_them_nor_of_pins() -> None:
 def test_an_answer_names_version_variant_and_revision(path: str) -> None:
     named = told()["paths"][path]["post"]["responses"]["200"]["headers"]
     assert set(named) == {"x-gateway-version", "x-gateway-variant", "x-gateway-revision"}
+
+
+@pytest.mark.parametrize("path", VERSIONED)
+def test_where_the_path_names_a_version_there_is_no_variant_to_be_named_or_pinned(
+    path: str,
+) -> None:
+    open_, guarded = (told(keys=keys)["paths"][path]["post"] for keys in (KEYS, GUARDED))
+    for one in (open_, guarded):
+        assert set(one["responses"]["200"]["headers"]) == {"x-gateway-version"}
+        assert "parameters" not in one
+    assert "security" not in open_
+    assert guarded["security"] == [{"key": []}, {"bearer": []}]
 
 
 def test_only_invocations_may_be_csv() -> None:
