@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bench.alone import measure
 from bench.stand import Stand
+from bench.versions import model_of, write_version
 
-OPSET, IR_VERSION = 17, 8
 FEATURES, STEPS, WIDTH, ANSWERS = 64, 64, 256, 10
 SHELF = 17  # values of a pixel
 POISON = 99.0
@@ -64,26 +64,13 @@ def five(depth: int) -> onnx.ModelProto:
         nodes.append(make("Relu", [f"sum{layer}"], [f"active{layer}"]))
     nodes.append(make("ReduceMean", [f"active{depth}"], ["pooled"], axes=[1], keepdims=0))
     nodes.append(make("MatMul", ["pooled", "last"], ["y"]))
-    graph = helper.make_graph(
-        nodes,
-        "five",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", FEATURES])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", ANSWERS])],
-        constants,
-    )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+    return model_of("five", nodes, (FEATURES, ANSWERS), constants)
 
 
 def write(folder: Path, name: str, depth: int, settings: str = THREAD) -> Path:
     """Write version 1 of the model `name`; return its graph's file."""
-    home = folder / name / "1"
-    home.mkdir(parents=True, exist_ok=True)
-    file = home / "model.onnx"
-    onnx.save(five(depth), file)
     batching = f"[batching]\nmax_batch_size = 64\nmax_execution_rows = {MOST_ROWS}\n"
-    (home / "model.toml").write_text(f"{batching}\n{settings}")
-    return file
+    return write_version(folder, name, five(depth), f"{batching}\n{settings}")
 
 
 def depth_of(scratch: Path, cpu: int) -> int:

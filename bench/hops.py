@@ -7,15 +7,14 @@ Never  stands for throughput: one batch is under way at a time, and nobody else 
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-import onnx
 import uvloop
-from onnx import TensorProto, helper
+from onnx import helper
 
 from bench.ratios import Timing, spread
+from bench.versions import model_of, write_version
 from gateway.app.isolated import Places, plan_of
 from gateway.config import Config, parse_model
 from gateway.config.bounds import bounds_of
@@ -78,14 +77,7 @@ def _call(version: Version, rows: int) -> Call:
 
 
 def _proved(folder: Path) -> Proof:
-    place = folder / "echo" / "1"
-    place.mkdir(parents=True)
-    shape: Sequence[str | int] = ["rows", WIDTH]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
     node = helper.make_node("Identity", ["x"], ["y"])
-    graph = helper.make_graph([node], "echo", values[:1], values[1:])
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), place / "model.onnx")
-    (place / "model.toml").write_text(_TOML)
+    write_version(folder, "echo", model_of("echo", [node], (WIDTH, WIDTH)), _TOML)
     (found,) = discover(folder, parse_model).found
     return prove(found, bounds_of(Config()), "bench")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-OPSET, IR_VERSION = 17, 8
+from bench.versions import model_of, write_version
+
 SMALL_MEGABYTES, SMALL_WIDTH = 100, 1024  # up to so many megabytes
 WIDTH, HIDDEN = 2048, 16_384  # beyond: two layers of 134 MB, as embeddings are, then others
 SETTINGS = """\
@@ -27,7 +28,7 @@ executor = "thread"
 def wide(megabytes: int) -> onnx.ModelProto:
     """Layers with Relu between them, about so many megabytes of weights."""
     widths = _widths(megabytes)
-    width, depth = widths[0], len(widths) - 1
+    depth = len(widths) - 1
     dice = np.random.default_rng(7)
     nodes, weights, value = [], [], "x"
     for layer, shape in enumerate(pairwise(widths)):
@@ -37,15 +38,7 @@ def wide(megabytes: int) -> onnx.ModelProto:
         nodes.append(helper.make_node("MatMul", [value, f"weights{layer}"], [f"sum{layer}"]))
         value = "y" if layer == depth - 1 else f"active{layer}"
         nodes.append(helper.make_node("Relu", [f"sum{layer}"], [value]))
-    graph = helper.make_graph(
-        nodes,
-        "wide",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", width])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", width])],
-        weights,
-    )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+    return model_of("wide", nodes, (widths[0], widths[-1]), weights)
 
 
 def _widths(megabytes: int) -> list[int]:
@@ -60,10 +53,7 @@ def _widths(megabytes: int) -> list[int]:
 
 def write(folder: Path, name: str, megabytes: int) -> None:
     """Write version 1 of the model `name`."""
-    home = folder / name / "1"
-    home.mkdir(parents=True)
-    onnx.save(wide(megabytes), home / "model.onnx")
-    (home / "model.toml").write_text(SETTINGS)
+    write_version(folder, name, wide(megabytes), SETTINGS)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from gateway import __version__
 from gateway.types import Signature
+from gateway.wire.keys import NO_KEYS, OPERATE, PREDICT, Keys
 from gateway.wire.paths import Routes
 from gateway.wire.schemas import (
     Schema,
@@ -30,28 +31,59 @@ _NAME = re.compile(r"\{(\w+)\}")
 _TEXT: Schema = {"type": "string"}
 _REFUSALS = {
     "400": "The request cannot be understood, or a tensor does not fit the model.",
-    "403": "Models are not loaded and unloaded by callers here.",
+    "401": "No key is shown, or none that is known.",
+    "403": "The key is not for this, or nobody may do it here.",
     "404": "There is no such model or version.",
     "413": "The body is too large.",
     "415": "The body's coding, or its content type, is not read here.",
-    "429": "Too much is waiting; see retry-after.",
+    "429": "Too much is waiting, or the key has had its share; see retry-after.",
     "500": "The model failed, or the server.",
     "501": "This is not served.",
     "503": "The model is not ready, or the server is shutting down; see retry-after.",
     "504": "The deadline passed.",
 }
+_KEYS: Schema = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+_PIN: Schema = {
+    "name": "x-gateway-variant",
+    "in": "header",
+    "required": False,
+    "description": f"Pins a variant; needs a key with the role {OPERATE}.",
+    "schema": _TEXT,
+}
+_VERSION = "x-gateway-version"
+_NAMING: dict[str, Schema] = {
+    _VERSION: {"description": "The version that answered.", "schema": _TEXT},
+    "x-gateway-variant": {
+        "description": "The variant that it is, where the model has a routing document.",
+        "schema": _TEXT,
+    },
+    "x-gateway-revision": {
+        "description": "The revision of that document.",
+        "schema": _TEXT,
+    },
+}
+_CSV: Schema = {
+    "text/csv": {"schema": _TEXT | {"description": "The first line names the columns."}}
+}
 _ASKED = ("400", "404", "413", "415", "429", "500", "503", "504")
 
 
 def document(
-    models: Mapping[str, Signature], routes: Routes, *, is_explicit: bool = False
+    models: Mapping[str, Signature],
+    routes: Routes,
+    *,
+    is_explicit: bool = False,
+    keys: Keys = NO_KEYS,
 ) -> Schema:
     """Return the document; `models` are the versions that answer by default."""
     paths: dict[str, Schema] = {}
-    for path, operations in (*_v2(models), *_v1(), *_containers(routes)):
+    for path, operations in (*_v2(models, keys), *_v1(keys), *_containers(routes, keys)):
         paths.setdefault(path, {}).update(operations)
     if is_explicit:
-        paths |= dict(_control())
+        paths |= dict(_control(keys))
     for path, operations in paths.items():
         names = _NAME.findall(path)
         if names:
@@ -72,11 +104,13 @@ def document(
                 status: {"description": about, "content": _json("Error")}
                 for status, about in _REFUSALS.items()
             },
+            "headers": _NAMING,
+            **({"securitySchemes": _KEYS} if keys.is_any else {}),
         },
     }
 
 
-def _v2(models: Mapping[str, Signature]) -> Iterator[tuple[str, Schema]]:
+def _v2(models: Mapping[str, Signature], keys: Keys) -> Iterator[tuple[str, Schema]]:
     for path in ("/v2/health/live", "/livez", "/health"):
         yield path, _get("Whether the server lives", "Live")
     for path in ("/v2/health/ready", "/readyz", "/ready"):
@@ -91,40 +125,47 @@ def _v2(models: Mapping[str, Signature]) -> Iterator[tuple[str, Schema]]:
         for verb, what in (("", "Metadata"), ("/ready", "ModelReady"), ("/config", "Document"),
                            ("/stats", "Statistics")):  # fmt: skip
             yield path + verb, _get(f"{what} of a model", what, "404", "503")
-        yield path + "/infer", _post("A prediction", "Answer", "Request", _ASKED)
+        infer = _prediction(keys, "A prediction", "Answer", "Request", _is_chosen(path))
+        yield path + "/infer", infer
     for name in models:
-        infer = _post(f"A prediction of {name}", answer_name(name), request_name(name), _ASKED)
+        about = f"A prediction of {name}"
+        infer = _prediction(keys, about, answer_name(name), request_name(name))
         yield f"/v2/models/{quote(name, safe='')}/infer", infer
 
 
-def _v1() -> Iterator[tuple[str, Schema]]:
+def _v1(keys: Keys) -> Iterator[tuple[str, Schema]]:
     yield "/v1/models", _get("The names of all models", "Models")
     for path in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}"):
         yield path, _get("The state of a model", "Status", "404", "503")
-        predict = _post("A prediction in V1's words", "Predictions", "Instances", _ASKED)
+        about = "A prediction in V1's words"
+        predict = _prediction(keys, about, "Predictions", "Instances", _is_chosen(path))
         yield path + ":predict", predict
 
 
-def _containers(routes: Routes) -> Iterator[tuple[str, Schema]]:
+def _containers(routes: Routes, keys: Keys) -> Iterator[tuple[str, Schema]]:
     if routes.default_model is None:
         return
     about = f"A prediction of {routes.default_model}, in SageMaker's or MLflow's words"
-    yield "/invocations", _post(about, "Document", "Document", _ASKED)
+    invocations = _prediction(keys, about, "Document", "Document")
+    invocations["post"]["requestBody"]["content"] |= _CSV
+    yield "/invocations", invocations
     yield "/ping", _plain(f"Whether {routes.default_model} is ready", "404", "503")
     yield "/version", _plain("The server's version")
     if routes.predict is not None:
         about = "A prediction, where Vertex AI asks for it"
-        yield "/" + "/".join(routes.predict), _post(about, "Document", "Document", _ASKED)
+        yield "/" + "/".join(routes.predict), _prediction(keys, about, "Document", "Document")
     if routes.health is not None:
         yield "/" + "/".join(routes.health), _plain("Health, for Vertex AI", "404", "503")
 
 
-def _control() -> Iterator[tuple[str, Schema]]:
+def _control(keys: Keys) -> Iterator[tuple[str, Schema]]:
     statuses = ("400", "403", "404", "413", "503")
     for verb in ("load", "unload"):
         path = f"/v2/repository/models/{{model}}/{verb}"
         change = _post(f"{verb.capitalize()} a model", "Document", "Document", statuses)
         change["post"]["requestBody"]["required"] = False
+        if keys.is_any:
+            change["post"] |= _locked(change["post"], f"Needs a key with the role {OPERATE}.")
         yield path, change
 
 
@@ -134,6 +175,38 @@ def _get(about: str, shape: str, *refusals: str) -> Schema:
 
 def _plain(about: str, *refusals: str) -> Schema:
     return {"get": _operation(about, {"content": {"text/plain": {"schema": _TEXT}}}, refusals)}
+
+
+def _prediction(keys: Keys, about: str, shape: str, asked: str, is_chosen: bool = True) -> Schema:
+    """Return a prediction; one that names its version has no variant, and none to be pinned."""
+    found = _post(about, shape, asked, _ASKED)
+    operation = found["post"]
+    operation["responses"]["200"]["headers"] = {
+        name: {"$ref": f"#/components/headers/{name}"}
+        for name in (_NAMING if is_chosen else (_VERSION,))
+    }
+    if keys.guards_predictions:
+        operation |= _locked(operation, f"Needs a key with the role {PREDICT} or {OPERATE}.")
+    elif keys.is_any and is_chosen:
+        operation |= _locked(operation, "Needs a key where a variant is pinned.", is_open=True)
+    if keys.is_any and is_chosen:
+        operation["parameters"] = [_PIN]
+    return found
+
+
+def _is_chosen(path: str) -> bool:
+    """Say whether a version is chosen for who asks on this path."""
+    return "{version}" not in path
+
+
+def _locked(operation: Schema, about: str, *, is_open: bool = False) -> Schema:
+    """Return what an operation says that takes a key; an open one is for those without, too."""
+    refusals = {one: {"$ref": f"#/components/responses/{one}"} for one in ("401", "403")}
+    return {
+        "description": about,
+        "responses": operation["responses"] | refusals,
+        "security": [*({name: []} for name in _KEYS), *([{}] if is_open else [])],
+    }
 
 
 def _post(about: str, shape: str, asked: str, refusals: Sequence[str]) -> Schema:

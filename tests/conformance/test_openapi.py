@@ -4,8 +4,10 @@ Two documents: ours, with each model's own schema, and the Open Inference Protoc
 operations, told here as the protocol tells them, without a word of our own.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +23,17 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.types import Signature, TensorSpec
+from gateway.wire.keys import Keys
 from gateway.wire.openapi import document
 from gateway.wire.paths import Routes
 from tests.server import WATCHDOG_S, Server, serving
-from tests.zoo import write_zoo
+from tests.wire.splitting import LEVER, TICKET, told
+from tests.zoo import write_few, write_zoo
 
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 8
+INFER = "/v2/models/echo/infer"
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -136,24 +141,26 @@ def _get(answer: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(answer: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
-    told = {"200": answer, "4XX": error}
+    described = {"200": answer, "4XX": error}
     return {
         status: {"description": status, "content": {"application/json": {"schema": schema}}}
-        for status, schema in told.items()
+        for status, schema in described.items()
     }
 
 
-def check(server: Server, told: dict[str, Any]) -> int:
+def check(server: Server, described: dict[str, Any], shown: dict[str, str] | None = None) -> int:
     """Ask every operation in ways that fit and ways that do not; return how many there are."""
-    schema: Any = schemathesis.openapi.from_dict(told)
+    schema: Any = schemathesis.openapi.from_dict(described)
     operations = [one.ok() for one in schema.get_all_operations()]
     for operation in operations:
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            ask(operation, mode, f"{server.scheme}://127.0.0.1:{server.port}")
+            ask(operation, mode, f"{server.scheme}://127.0.0.1:{server.port}", shown)
     return len(operations)
 
 
-def ask(operation: Any, mode: GenerationMode, url: str) -> None:
+def ask(
+    operation: Any, mode: GenerationMode, url: str, shown: dict[str, str] | None = None
+) -> None:
     cases = operation.as_strategy(generation_mode=mode)
 
     @settings(
@@ -164,7 +171,8 @@ def ask(operation: Any, mode: GenerationMode, url: str) -> None:
     )
     @given(case=cases)
     def one(case: Any) -> None:
-        case.validate_response(case.call(base_url=url, timeout=WATCHDOG_S), checks=CHECKS)
+        answer = case.call(base_url=url, timeout=WATCHDOG_S, headers=shown)
+        case.validate_response(answer, checks=CHECKS)
 
     # of a path without names and body nothing can be wrong
     with suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else nullcontext():
@@ -175,6 +183,18 @@ def test_our_own_document_holds(server: Server) -> None:
     routes = Routes("echo")
     assert check(server, document(signatures(server), routes)) > 30
     assert server.complaints() == ""
+
+
+def test_our_own_document_holds_where_keys_are_asked_for(tmp_path: Path) -> None:
+    keys = [told("predict", TICKET), told("operate", LEVER)]
+    settings = {"auth__keys": json.dumps(keys), "dialects__default_model": "echo"}
+    with serving(write_few(tmp_path / "models"), tmp_path, **settings) as server:
+        found = document(signatures(server), Routes("echo"), keys=Keys(keys))
+        paths = {path: found["paths"][path] for path in (INFER, "/invocations")}
+        for key in (None, TICKET, LEVER):
+            shown = {} if key is None else {"x-api-key": key.decode()}
+            assert check(server, {**found, "paths": paths}, shown) == len(paths)
+        assert server.complaints() == ""
 
 
 def test_the_protocols_own_operations_hold(server: Server) -> None:

@@ -29,6 +29,7 @@ from gateway.wire.exchange import Exchange
 from gateway.wire.failures import Refused
 from gateway.wire.grammar import RequestLine, read_request_line
 from gateway.wire.heads import HeadCache
+from gateway.wire.keys import Keys
 from gateway.wire.lane import Lane
 from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget, Routes
@@ -190,6 +191,7 @@ def _settings(config: Config, sockets: Sequence[socket.socket]) -> Settings:
         _url(config.host, config.port, is_tls=config.tls.certfile is not None),
         Routes.told(told.default_model, told.predict_route, told.health_route),
         config.repository.control == "explicit",
+        Keys(config.auth.keys),
     )
 
 

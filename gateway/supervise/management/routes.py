@@ -29,6 +29,7 @@ from gateway.supervise.management.views import (
     models_shown,
     replicas_shown,
 )
+from gateway.wire.keys import NO_KEYS, Keys
 from gateway.wire.openapi import document as data_port_document
 from gateway.wire.paths import V2_AND_V1, Routes
 
@@ -47,6 +48,7 @@ class Settings:
     data_url: str = "http://127.0.0.1:8080"
     routes: Routes = V2_AND_V1
     is_explicit: bool = False
+    keys: Keys = NO_KEYS
 
 
 class Answers:
@@ -91,8 +93,8 @@ class Answers:
             for one in self._office.versions()
             if one.is_default and one.signature is not None and one.state == "READY"
         }
-        routes, is_explicit = self.settings.routes, self.settings.is_explicit
-        return data_port_document(served, routes, is_explicit=is_explicit)
+        told = self.settings
+        return data_port_document(served, told.routes, is_explicit=told.is_explicit, keys=told.keys)
 
     async def metrics(self, asked: Asked) -> Reply:
         accept = asked.fields.get(b"accept", b"").decode("latin-1")

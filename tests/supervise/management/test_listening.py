@@ -31,6 +31,7 @@ from tests.journeys.test_tls import CERTIFICATE, KEY
 from tests.supervise.management.offices import ROUTES, FakeOffice
 from tests.supervise.management.requests import PROPOSED
 from tests.wire.harness import WAIT_S, Answer, answers, peer, request
+from tests.wire.splitting import told
 
 SECOND = Path(__file__).with_name("second.pem")
 JSON = "content-type: application/json"
@@ -171,20 +172,32 @@ def test_the_docs_say_how_both_ports_are_reached_from_here(host: str, shown: str
     run(scene)
 
 
-def test_a_reload_takes_the_new_name_and_routes() -> None:
+def test_the_docs_say_which_of_the_data_port_s_endpoints_need_a_key() -> None:
+    async def scene() -> None:
+        keys = {"keys": [told("predict", b"ticket")]}
+        async with opened(FakeOffice(), auth=keys) as (_, address):
+            (answer,) = await say(address, local("GET", "/docs"))
+            text = answer.body.decode()
+            assert "A prediction. Needs a key with the role predict or operate." in text
+
+    run(scene)
+
+
+def test_a_reload_takes_the_new_name_routes_and_keys() -> None:
     async def scene() -> None:
         pages = [local("GET", path) for path in ("/", "/data-port.json")]
         new = {
             "server_name": "renamed",
             "dialects": {"health_route": "/healthy", "default_model": "digits"},
+            "auth": {"keys": [told("operate", b"lever")]},
         }
         async with opened(FakeOffice(), server_name="before") as (port, address):
             before = b"".join([(await say(address, page))[0].body for page in pages])
             port.reload(Config.model_validate(new))
             after = b"".join([(await say(address, page))[0].body for page in pages])
-        words = (b"before", b"renamed", b"/healthy")
-        assert [word in before for word in words] == [True, False, False]
-        assert [word in after for word in words] == [False, True, True]
+        words = (b"before", b"renamed", b"/healthy", b"x-api-key")
+        assert [word in before for word in words] == [True, False, False, False]
+        assert [word in after for word in words] == [False, True, True, True]
 
     run(scene)
 
