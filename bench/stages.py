@@ -54,6 +54,7 @@ class CannedIntake(Intake):
         body: Body,
         now: float,
         headers: Pairs = (),
+        since: float | None = None,
     ) -> None:
         exchange.answer(CANNED, ANSWER)
 

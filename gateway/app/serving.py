@@ -33,6 +33,7 @@ from gateway.app.rooms import Replica
 from gateway.config import Config
 from gateway.wire.entrance import Entrance
 from gateway.wire.port import Drain
+from gateway.wire.remainder import Remainder
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -128,8 +129,8 @@ class Server(uvicorn.Server):
         """Raises: OSError."""
         make, context = self._protocol, self.config.ssl
         if context is None:
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(make, sock=shared, backlog=_BACKLOG)
+            loop, others = asyncio.get_running_loop(), Remainder(shared, make)
+            return await loop.create_server(others.make, sock=shared, backlog=_BACKLOG)
         entrance = Entrance(shared, _BACKLOG, context, make, _MOST_HANDSHAKES, _UNSEEN_TLS_S)
         entrance.open()
         return entrance

@@ -27,6 +27,7 @@ from gateway.core.limiting import Bounds, Pace, Standing
 from gateway.errors import GatewayError
 from gateway.types import Call, Outputs
 
+_SURELY = 1.1  # times what is known: else every second call at the edge would run and be late
 _PROBE_EVERY = 10  # executions' time, in which there must have been one
 
 
@@ -133,7 +134,7 @@ class Admission:
         self.is_strained = self.is_overload or self.rows > 0
 
     def soon(self, rows: int, now: float) -> float:
-        """Return when an execution of `rows` that begins now ends, as far as is known.
+        """Return when an execution of `rows` that begins now has surely ended, as far as is known.
 
         Now, where there has been none for long: what is known may not be so any more.
         """
@@ -143,7 +144,7 @@ class Admission:
         service_s = pace.service_s(rows)
         if now - self._began_at > max(self._bounds.interval_s, _PROBE_EVERY * service_s):
             return now
-        return now + service_s
+        return now + _SURELY * service_s
 
     def stale_at(self, now: float) -> float:
         """Return before when a call must have arrived to have waited too long, in overload."""

@@ -78,7 +78,7 @@ class Line:
 
     def ahead(self, call: Call) -> int:
         """Return the rows that leave before a call that joins now, at most."""
-        arrived = sum([one.rows for one in self.arrived])
+        arrived = self.rows - self._backlog.rows()  # added up, each call would look at all others
         return self._backlog.ahead(call.priority, call.deadline) + arrived
 
     def sweep(self, now: float) -> Sequence[Call]:

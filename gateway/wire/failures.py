@@ -64,6 +64,15 @@ def too_slow(what: str, within_s: float) -> Refused:
     return Refused(408, sentence, code="request_timeout")
 
 
+def waited_unread(budget_s: float, waited_s: float) -> errors.DeadlineExceeded:
+    """Return what a request hears that nobody read in time, nor would now run."""
+    sentence = (
+        f"expected an answer within {budget_s * 1e3:g} ms, which this request may have waited to "
+        f"be read: {waited_s * 1e3:.0f} ms"
+    )
+    return errors.DeadlineExceeded(sentence, stage="admission")
+
+
 def too_large(got_bytes: int, max_bytes: int) -> errors.TooLarge:
     """Return the refusal of a body of which `got_bytes` are declared, or have come."""
     return errors.TooLarge(

@@ -21,6 +21,7 @@ from gateway.wire.decode import Limits, Reading, decode, decode_request
 from gateway.wire.dialects.reading import Dialects
 from gateway.wire.encode import refuse_unwritable
 from gateway.wire.exchange import Codec, Exchange, Losses, codec_of
+from gateway.wire.failures import waited_unread
 from gateway.wire.meters import Meter
 from gateway.wire.paths import Dialect, InferTarget
 from gateway.wire.terms import Terms
@@ -115,12 +116,14 @@ class Intake:
         body: Body,
         now: float,
         headers: Pairs = (),
+        since: float | None = None,
     ) -> None:
-        """Hand the request to the flow; it is answered once, perhaps before this returns."""
+        """Have the flow answer it once, soon or now; `since` when it may have waited unread."""
         try:
             arm = request = read = None
             if terms.meter is not None:
                 terms.meter.take(now)
+            terms = terms if since is None else self._aged(terms, now - since)
             if target.version is None and terms.pin is None:
                 arm = self._flow.usual.get(target.model)
                 if arm is None and terms.coding is None:
@@ -151,6 +154,15 @@ class Intake:
             self._flow.infer(call)
         except Exception as error:  # noqa: BLE001 - the outer ring
             self._give_up(exchange, error, now)
+
+    def _aged(self, terms: Terms, waited_s: float) -> Terms:
+        """Return the terms of a request that waited before anybody read it, for the time that is
+        left; a time that its body names runs from now. Raises: DeadlineExceeded.
+        """
+        budget_s = self._budget_s(terms)
+        if waited_s >= budget_s:
+            raise waited_unread(budget_s, waited_s)
+        return replace(terms, timeout_s=budget_s - waited_s)
 
     def _unpack_first(
         self,

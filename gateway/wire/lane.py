@@ -10,8 +10,8 @@ Reading. wire/reader.py frames; `_advance` takes whole requests from it as long 
 client may ask for more. With the pipeline full, or the client not reading its answers,
 we stop reading the socket, and TCP tells the client.
 
-After a whole pipeline in one go the loop turns before we take more: everybody else would
-feel the weight. After a refusal we rest, if refusing takes too much of the loop.
+In between may be a respite (wire/respite.py): after a whole pipeline in one go, for everybody
+else would feel the weight; in a turn of the loop that is long; after a refusal.
 
 Order. `_pipeline` holds one Exchange per request, oldest first. An answer is written at
 once if its exchange is the first, else the exchange holds it until it is.
@@ -28,12 +28,14 @@ import asyncio
 from collections import deque
 from typing import cast
 
+from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange, Send
 from gateway.wire.failures import too_slow
 from gateway.wire.heads import Head
 from gateway.wire.patience import Patience, Verdict, unsent_bytes
 from gateway.wire.port import Port
 from gateway.wire.reader import Reader, Stage
+from gateway.wire.respite import Respite
 from gateway.wire.runner import serve
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -43,8 +45,8 @@ class Lane(asyncio.Protocol):
     """Every request read is answered once, in order, unless the client is gone.
 
     Mutable state: what is being answered (`_pipeline`), whether it goes on (`_is_reading`,
-    `_is_resting`), how it will end (`_is_last`, `_is_leaving`, `_discarded_bytes`), and
-    for how long (`_patience`).
+    `_respite`), how it will end (`_is_last`, `_is_leaving`, `_discarded_bytes`), and for how
+    long (`_patience`).
     """
 
     def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,19 +59,12 @@ class Lane(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._pipeline: deque[Exchange] = deque()
         self._clock = port.clock
-        self._patience = Patience(
-            policy,
-            loop,
-            port.clock,
-            lambda: bool(self._pipeline),
-            lambda: unsent_bytes(self._transport),
-            self._lose_patience,
-        )
+        is_busy, unsent = lambda: bool(self._pipeline), lambda: unsent_bytes(self._transport)
+        self._patience = Patience(policy, loop, port.clock, is_busy, unsent, self._lose_patience)
         self._discarded_bytes: int | None = None  # None: what comes is still read
-        self._is_reading = False
-        self._is_resting = False
-        self._is_last = False
-        self._is_leaving = False
+        self._rotation = port.rotation
+        self._respite = Respite(port, loop, self._read_on)
+        self._is_reading = self._is_last = self._is_leaving = False
 
     # asyncio calls these
 
@@ -83,7 +78,9 @@ class Lane(asyncio.Protocol):
         self._patience.look_ahead()
 
     def data_received(self, data: bytes) -> None:
-        if not (self._pipeline or self._is_last or self._patience.stalled_since):
+        if self._rotation.is_long and not (self._is_last or self._respite.is_on):
+            self._hold(data)
+        elif not (self._pipeline or self._is_last or self._patience.stalled_since):
             self._begin(data)
         elif self._discarded_bytes is not None:
             self._discarded_bytes += len(data)
@@ -97,6 +94,7 @@ class Lane(asyncio.Protocol):
         self._port.leave(self)
         self._reader.close()
         self._patience.cancel()
+        self._respite.close()
         pipeline, self._pipeline = self._pipeline, deque()
         self._transport = self._listener = None  # or we would hold ourselves
         for exchange in pipeline:
@@ -125,7 +123,7 @@ class Lane(asyncio.Protocol):
 
     def _is_stopped(self) -> bool:
         is_full = len(self._pipeline) >= self._policy.max_pipeline_depth
-        return is_full or self._is_resting or self._patience.stalled_since is not None
+        return is_full or self._respite.is_on or self._patience.stalled_since is not None
 
     def _begin(self, data: bytes) -> None:
         """Read with nothing else in hand: the common case, one request in one piece."""
@@ -149,8 +147,7 @@ class Lane(asyncio.Protocol):
         try:
             while not self._is_last and not self._is_stopped():
                 if room == 0 and reader.unfinished:
-                    self._is_resting = True
-                    self._loop.call_soon(self._end_rest)
+                    self._respite.turn()
                     break
                 request = reader.take()
                 if request is None:
@@ -163,30 +160,35 @@ class Lane(asyncio.Protocol):
             self._is_reading = False
         if not self._is_last and reader.unfinished:
             self._wait_for_more()
+        if self._pipeline and self._pipeline[0].form is not None:
+            self._hear(self._pipeline[0])  # what stood before it was answered while we read
 
-    def _rest(self, status: int, since: float) -> None:
-        """After a refusal, read no more for a while if refusing takes too much of the loop."""
-        pause_s = self._port.pressure.answered(status, since, self._clock())
-        if pause_s and self._transport is not None and not self._transport.is_closing():
-            self._is_resting = True
-            self._transport.pause_reading()
-            self._loop.call_later(pause_s * self._port.spread(), self._end_rest)
+    def _hold(self, data: bytes) -> None:
+        """Look at what came when it is our turn, and read no more until then."""
+        try:
+            self._reader.hold(data)
+        except Overloaded as error:
+            self._refuse(error)
+        else:
+            self._respite.queue()
+            self._stop_reading()
 
-    def _end_rest(self) -> None:
-        self._is_resting = False
+    def _read_on(self) -> None:
+        """Read again after a respite."""
         if self._transport is not None:  # whatever stands against it: an answer would not read on
             self._transport.resume_reading()
         self._go_on()
 
     def _wait_for_more(self) -> None:
         """Something unfinished is held: give the client its time, or make it wait."""
-        if self._transport is None:
-            return
         if self._is_stopped():
-            self._transport.pause_reading()
-            return
-        if self._patience.begin(self._reader.stage()):
+            self._stop_reading()
+        elif self._transport is not None and self._patience.begin(self._reader.stage()):
             self._permit_body()
+
+    def _stop_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def _permit_body(self) -> None:
         """Send the 100 that the client waits for, once its turn has come."""
@@ -202,18 +204,19 @@ class Lane(asyncio.Protocol):
         exchange = Exchange(head.request_id or self._intake.new_id(), self._listener)
         self._pipeline.append(exchange)
         now = self._clock()
+        if now >= self._rotation.look_at:
+            self._rotation.look(now)
         if head.fault is not None:
             exchange.is_bare = head.method == "HEAD"
             self._intake.refuse(exchange, head.fault, head.terms.meter)
         elif head.infer is not None:
-            self._intake.start(exchange, head.terms, head.infer, body, now, head.headers)
+            since = self._respite.since
+            self._intake.start(exchange, head.terms, head.infer, body, now, head.headers, since)
         else:
             answering = serve(self._port.app, self._transport, exchange, head, body)
-            task = self._loop.create_task(answering)
-            self._port.tasks.add(task)
-            task.add_done_callback(self._port.tasks.discard)
-        if exchange.form is not None:
-            self._rest(exchange.form.status, now)
+            self._port.keep(self._loop.create_task(answering))
+        if exchange.form is not None and self._respite.pause(exchange.form.status, now):
+            self._stop_reading()
 
     # answering
 
@@ -267,12 +270,10 @@ class Lane(asyncio.Protocol):
 
     def _turn_away(self, refusal: Exception) -> None:
         """Say that it is one connection too many; if even these are many, say nothing."""
-        if len(self._port.refused) >= self._policy.max_refused:
-            if self._transport is not None:
-                self._transport.abort()
-            return
-        self._port.refused.add(self)
-        self._refuse(refusal)
+        if self._port.hears_out(self):
+            self._refuse(refusal)
+        elif self._transport is not None:
+            self._transport.abort()
 
     def _close(self) -> None:
         """Close in order: at once where all was read, else after listening a while."""

@@ -22,6 +22,7 @@ from gateway.wire.heads import HeadCache, HeadLimits
 from gateway.wire.meters import Meter
 from gateway.wire.paths import InferTarget
 from gateway.wire.reader import Room
+from gateway.wire.rotation import Rotation
 from gateway.wire.runner import App
 from gateway.wire.terms import Terms
 from gateway.wire.unpacking import Body
@@ -191,8 +192,9 @@ class Taker(Protocol):
         body: Body,
         now: float,
         headers: Pairs = (),
+        since: float | None = None,
     ) -> None:
-        """Answer the request once, through its exchange."""
+        """Answer the request once, through its exchange; `since` when it may have waited."""
 
     def refuse(self, exchange: Exchange, error: Exception, meter: Meter | None = None) -> None:
         """Answer what could not be read as a request; `meter` is that of who asks."""
@@ -221,9 +223,11 @@ class Port:
     refused: set[Any] = field(default_factory=set)
     crowds: Crowds = field(default_factory=Crowds)
     room: Room = field(init=False)
+    rotation: Rotation = field(init=False)
 
     def __post_init__(self) -> None:
         self.room = Room(self.policy.max_unfinished_bytes)
+        self.rotation = Rotation(self.clock)
 
     def enter(self, connection: object, transport: asyncio.BaseTransport) -> Overloaded | None:
         """Count a connection among those that are open; else return why it may not be."""
@@ -237,6 +241,18 @@ class Port:
                 return _too_many(most, " from one address", "max_connections_per_address")
         self.connections.add(connection)
         return None
+
+    def hears_out(self, connection: object) -> bool:
+        """Say whether a connection too many is told so; counted as such, if it is."""
+        if len(self.refused) >= self.policy.max_refused:
+            return False
+        self.refused.add(connection)
+        return True
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Keep a task among those that are waited for, until it is done."""
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def leave(self, connection: object) -> None:
         """Forget a connection that has ended."""

@@ -117,6 +117,11 @@ class Reader:
                 self._data = bytearray(self._data)
             self._data += data
 
+    def hold(self, data: bytes) -> None:
+        """Add what arrived and is not looked at yet. Raises: Overloaded; nothing is read then."""
+        self.feed(data)
+        self._take_room(is_waiting=True)
+
     def take(self) -> Request | None:
         """Return the next whole request, or None until more is fed.
 

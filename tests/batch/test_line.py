@@ -95,6 +95,7 @@ def test_ahead_of_a_call_is_the_backlogs_more_urgent_part_and_all_of_this_tick()
     line = joined(a_call(1, deadline=5), a_call(2, deadline=9))
     line.settle(1, untold)
     line.arrived.append(a_call(3, 3, deadline=99))
+    line.rows += 2
     assert line.ahead(a_call(7, deadline=6)) == 3
 
 

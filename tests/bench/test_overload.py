@@ -7,7 +7,7 @@ from bench.courses import Clients, ClientsReport, Counts, Report
 from bench.overload import Subject, Trial, judge, recovery_of
 from bench.ratios import Verdict
 
-SUBJECT = Subject(Clients("five", "/", "", 8, None, 0.1), 2, ((2.0, 0.95),))
+SUBJECT = Subject(Clients("five", "/", "", 8, None, 0.1), 2, 0.001, ((2.0, 0.95),))
 PHASES_S = (1.0, 2.0, 3.0)
 CALM = Counts(10, 0, 0, 10, {"200": 10}, 0.005, 0.01, 0.012)
 SURGE = Counts(800, 0, 0, 390, {"200": 390, "429": 410}, 0.05, 0.09, 0.095)

@@ -336,6 +336,31 @@ def test_a_pipeline_of_just_the_depth_is_answered_without_a_rest() -> None:
     assert play(scene) == 4
 
 
+class Hasty(Desk):
+    """Refuses the second call at once, and answers the first one when the third comes."""
+
+    def infer(self, call: Call) -> None:
+        self.calls.append(call)
+        if len(self.calls) == 2:
+            call.fail(Overloaded("full"))
+        elif len(self.calls) == 3:
+            echo(self.calls[0])
+
+
+def test_a_refusal_that_waits_for_its_turn_is_told_when_that_comes_while_the_rest_is_read() -> None:
+    """A long turn runs what waits before all is read."""
+
+    async def scene() -> None:
+        desk = Hasty()
+        line = Line(desk)
+        line.send(infer(1) + infer(2) + infer(3))
+        assert line.statuses() == [200, 429]
+        echo(desk.calls[2])
+        assert line.statuses() == [200, 429, 200]
+
+    play(scene)
+
+
 @pytest.mark.parametrize("does_leave", [False, True])
 def test_a_rest_outlives_neither_the_connection_nor_its_requests(does_leave: bool) -> None:
     async def scene() -> list[bool]:

@@ -95,6 +95,7 @@ class _NoInference(Ids):
         body: Body,
         now: float,
         headers: Pairs = (),
+        since: float | None = None,
     ) -> None:
         """Answer that there is none here."""
         exchange.refuse(Refused(404, "Not Found", code="not_found"))
