@@ -8,10 +8,9 @@ Theory of operation.
 
 Reading. wire/reader.py frames; `_advance` takes whole requests from it as long as the
 client may ask for more. With the pipeline full, or the client not reading its answers,
-we stop reading the socket, and TCP tells the client.
-
-In between may be a respite (wire/respite.py): after a whole pipeline in one go, for everybody
-else would feel the weight; in a turn of the loop that is long; after a refusal.
+we stop reading the socket, and TCP tells the client. In between may be a respite
+(wire/respite.py): after a whole pipeline in one go, for everybody else would feel the weight;
+in a turn of the loop that is long; after a refusal.
 
 Order. `_pipeline` holds one Exchange per request, oldest first. An answer is written at
 once if its exchange is the first, else the exchange holds it until it is.
@@ -59,8 +58,8 @@ class Lane(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._pipeline: deque[Exchange] = deque()
         self._clock = port.clock
-        is_busy, unsent = lambda: bool(self._pipeline), lambda: unsent_bytes(self._transport)
-        self._patience = Patience(policy, loop, port.clock, is_busy, unsent, self._lose_patience)
+        busy, unsent = self._is_busy, lambda: unsent_bytes(self._transport)
+        self._patience = Patience(policy, loop, port.clock, busy, unsent, self._lose_patience)
         self._discarded_bytes: int | None = None  # None: what comes is still read
         self._rotation = port.rotation
         self._respite = Respite(port, loop, self._read_on)
@@ -121,6 +120,9 @@ class Lane(asyncio.Protocol):
 
     # reading
 
+    def _is_busy(self) -> bool:
+        return bool(self._pipeline) or (self._respite.is_on and self._reader.unfinished)
+
     def _is_stopped(self) -> bool:
         is_full = len(self._pipeline) >= self._policy.max_pipeline_depth
         return is_full or self._respite.is_on or self._patience.stalled_since is not None
@@ -161,7 +163,7 @@ class Lane(asyncio.Protocol):
         if not self._is_last and reader.unfinished:
             self._wait_for_more()
         if self._pipeline and self._pipeline[0].form is not None:
-            self._hear(self._pipeline[0])  # what stood before it was answered while we read
+            self._loop.call_soon(self._follow)  # what stood before it was answered meanwhile
 
     def _hold(self, data: bytes) -> None:
         """Look at what came when it is our turn, and read no more until then."""
@@ -175,8 +177,8 @@ class Lane(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read again after a respite."""
-        if self._transport is not None:  # whatever stands against it: an answer would not read on
-            self._transport.resume_reading()
+        if self._transport is not None and not self._reader.unfinished:
+            self._transport.resume_reading()  # whatever stands against it: no answer would
         self._go_on()
 
     def _wait_for_more(self) -> None:
@@ -199,8 +201,7 @@ class Lane(asyncio.Protocol):
     def _take(self, head: Head, body: bytes | bytearray) -> None:
         """Start a whole request; its answer comes to `_hear`, perhaps before this returns."""
         self._patience.began = None
-        if not head.keeps_alive:
-            self._is_last = True
+        self._is_last = not head.keeps_alive
         exchange = Exchange(head.request_id or self._intake.new_id(), self._listener)
         self._pipeline.append(exchange)
         now = self._clock()
@@ -215,7 +216,8 @@ class Lane(asyncio.Protocol):
         else:
             answering = serve(self._port.app, self._transport, exchange, head, body)
             self._port.keep(self._loop.create_task(answering))
-        if exchange.form is not None and self._respite.pause(exchange.form.status, now):
+        form, is_held = exchange.form, self._reader.unfinished
+        if form is not None and self._respite.pause(form.status, now, is_held):
             self._stop_reading()
 
     # answering
@@ -232,14 +234,12 @@ class Lane(asyncio.Protocol):
         patience.quiet_since = now = self._clock()
         if now >= patience.retire_at:
             self._is_leaving = True
-        if self._is_last or self._is_leaving:
-            closes = not pipeline and (self._is_last or not self._reader.unfinished)
-            transport.write(exchange.render(closes))
-            if closes:
-                self._close()
-                return
-        else:
-            transport.write(exchange.render(closes=False))
+        ends = (self._is_last or self._is_leaving) and not pipeline
+        closes = ends and (self._is_last or not self._reader.unfinished)
+        transport.write(exchange.render(closes))
+        if closes:
+            self._close()
+            return
         if (pipeline or self._reader.unfinished) and not self._is_reading:
             self._follow()
 

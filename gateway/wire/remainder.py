@@ -13,6 +13,7 @@ Source: libuv 1.47, "unix: don't accept() connections in a loop".
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 
 _MOST_AT_ONCE = 64
 
@@ -45,10 +46,15 @@ class Remainder:
         for _ in range(_MOST_AT_ONCE):
             try:
                 connected, _ = self._listener.accept()
-            except OSError:  # nobody waits, or the loop will be told what is wrong, and tell
+            except OSError:  # nobody waits; or the loop will meet the same when somebody does
                 return
             connected.setblocking(False)
             task = loop.create_task(loop.connect_accepted_socket(self._make, connected))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._end, connected))
         self._wake()
+
+    def _end(self, connected: socket.socket, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            connected.close()

@@ -5,11 +5,11 @@ Job    say when it is read again: after a turn of the loop, in its turn (wire/ro
 Life   one per connection, as long as that.
 Never  touches the transport: the lane stops reading and goes on.
 
-Theory of operation. What a client sends meanwhile waits in the kernel, and nobody knows since
-when. It may have been sent at once, so it is judged as if it had: who asks again as soon as
-he is refused, whatever he was told about when, has spent his deadline by himself, and nothing
-is run for him that comes too late. Who comes later than the next look at the sockets came
-just then.
+Theory of operation. What a client sends in a pause waits in the kernel, and nobody knows
+since when. It may have been sent at once, so it is judged as if it had: who asks again as soon
+as he is refused, whatever he was told about when, has spent his deadline by himself, and
+nothing is run for him that comes too late. Who comes later than the next look at the sockets
+came just then. What is held for a later turn came in the long one, or before it.
 """
 
 import asyncio
@@ -46,14 +46,16 @@ class Respite:
         self._begin(self._port.rotation.since)
         self._port.rotation.wait(self._end)
 
-    def pause(self, status: int, began: float) -> bool:
+    def pause(self, status: int, began: float, is_held: bool) -> bool:
         """After an answer that was given at once, begin to wait for a while if refusing takes too
-        much of the loop; say whether we do.
+        much of the loop; say whether we do. Where nothing `is_held` what comes next comes later.
         """
         now = self._clock()
         pause_s = self._port.pressure.answered(status, began, now)
         if not pause_s:
             return False
+        if not is_held:
+            self.since = None
         self._begin(now)
         self._loop.call_later(pause_s * self._port.spread(), self._end_pause)
         return True

@@ -63,15 +63,17 @@ class Rotation:
 
     def _end_turn(self) -> None:
         """Read those who wait, for as long as a turn may last; the others after the next one."""
-        self._is_marked = False
         now = began = self._clock()
         self.look_at = ends_at = now + _QUANTUM_S
-        while self._waiting and now < ends_at:
-            self._next(now)()
-            now = self._clock()
-        self.is_long = bool(self._waiting)
-        if self.is_long:
-            self._mark(began)
+        try:
+            while self._waiting and now < ends_at:
+                self._next(now)()
+                now = self._clock()
+        finally:  # one mark at a time: who is read just now looks, too
+            self._is_marked = False
+            self.is_long = bool(self._waiting)
+            if self.is_long:
+                self._mark(began)
 
     def _next(self, now: float) -> Callable[[], None]:
         waiting = self._waiting

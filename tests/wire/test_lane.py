@@ -354,6 +354,7 @@ def test_a_refusal_that_waits_for_its_turn_is_told_when_that_comes_while_the_res
         desk = Hasty()
         line = Line(desk)
         line.send(infer(1) + infer(2) + infer(3))
+        await turns()
         assert line.statuses() == [200, 429]
         echo(desk.calls[2])
         assert line.statuses() == [200, 429, 200]

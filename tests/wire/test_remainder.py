@@ -4,6 +4,7 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
+import pytest
 import uvloop
 
 from gateway.wire.remainder import Remainder
@@ -65,11 +66,34 @@ def test_all_who_wait_are_taken_within_a_few_turns_of_the_loop() -> None:
 
 def test_a_socket_that_is_closed_meanwhile_is_looked_at_no_more() -> None:
     async def scene() -> None:
+        faults: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, told: faults.append(told))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             remainder = Remainder(listener, asyncio.Protocol)
+            server = await loop.create_server(remainder.make, sock=listener)
             remainder.make()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+            server.close()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert faults == []
+
+
+def test_a_connection_whose_protocol_cannot_be_made_is_closed() -> None:
+    async def scene() -> None:
+        def make() -> asyncio.Protocol:
+            raise RuntimeError("no protocol")
+
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: None)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            with socket.create_connection(listener.getsockname(), WATCHDOG_S) as client:
+                client.setblocking(False)
+                with pytest.raises(RuntimeError):
+                    Remainder(listener, make).make()
+                async with asyncio.timeout(WATCHDOG_S):
+                    assert await loop.sock_recv(client, 1) == b""
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scene())

@@ -143,6 +143,66 @@ def test_who_asks_again_at_once_after_a_refusal_has_spent_the_pause() -> None:
     play(scene)
 
 
+def test_who_is_refused_again_has_all_his_time_from_then_on() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Full(clock)
+        line = Line(flow, port=port_of(flow, clock=clock), wire=Eager(infer(2)))
+        line.send(infer(1))
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if len(line.statuses()) == 2:
+                break
+        assert line.statuses() == [429, 429]
+        flow.is_full = False
+        refused_at = clock()
+        await asyncio.sleep(3.0)
+        line.send(infer(3))
+        (call,) = flow.calls
+        assert call.deadline - 10.0 >= refused_at
+
+    play(scene)
+
+
+@pytest.mark.parametrize("quiet_s", [74.98, 299.5])
+def test_who_waits_to_be_read_is_not_idle(quiet_s: float) -> None:
+    """Neither is closed who has been quiet for long, nor who is old, and asks just then."""
+
+    async def scene() -> None:
+        clock = Ticking()
+        policy = Policy(connection_max_age_s=299.6, keep_alive_s=max(75.0, quiet_s + 0.05))
+        line = Line(Echo(), port=port_of(Echo(), policy, clock=clock))
+        await asyncio.sleep(quiet_s)
+        rotation = line.port.rotation
+        rotation.is_long, rotation.since = True, clock()  # and its turn does not end by itself
+        line.send(infer(1))
+        await asyncio.sleep(2.0)
+        assert not line.wire.is_ended
+        rotation.look(clock())
+        await turns()
+        assert line.firsts() == [1]
+
+    play(scene)
+
+
+def test_a_client_that_does_not_read_is_not_read_in_long_turns_either() -> None:
+    async def scene() -> None:
+        clock, desk = Ticking(), Desk()
+        line = Line(desk, port=port_of(desk, Policy(max_pipeline_depth=1), clock=clock))
+        line.send(infer(1) + infer(2))
+        assert not line.wire.reads
+        line.wire.reads = True  # what the loop had read before
+        lengthen(line, clock)
+        line.send(infer(3))
+        await turns()
+        assert not line.wire.reads
+        for at in range(3):
+            echo(desk.calls[at])
+        assert (line.wire.reads, line.firsts()) == (True, [1, 2, 3])
+
+    play(scene)
+
+
 def test_who_asks_again_after_the_pause_has_all_his_time() -> None:
     async def scene() -> None:
         clock = Ticking()

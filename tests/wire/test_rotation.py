@@ -44,6 +44,8 @@ class Reading:
         def read() -> None:
             self.turns[-1].append(number)
             self.clock.now += 0.015
+            if self.clock.now >= self.rotation.look_at:
+                self.rotation.look(self.clock.now)  # as whoever reads does
 
         return read
 
@@ -112,6 +114,21 @@ def test_where_the_first_has_waited_as_in_an_overload_the_newest_is_read() -> No
         one.wait(4, 5)
         await one.turn()
         assert one.turns == [[5, 4, 3, 2]]
+
+    play(scene)
+
+
+def test_nobody_is_deaf_when_a_reading_fails() -> None:
+    async def scene() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told))
+        one = Reading()
+        one.lengthen()
+        one.rotation.wait(lambda: 1 / 0)  # type: ignore[arg-type]  # never returns
+        one.wait(1)
+        for _ in range(2):
+            await one.turn()
+        assert (one.turns, len(faults), one.rotation.is_long) == ([[], [1]], 1, False)
 
     play(scene)
 
