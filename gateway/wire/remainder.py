@@ -1,13 +1,13 @@
 """Remainder: who else waits behind the connection that the loop has just taken.
 
-Job    take all who wait at a listening socket, not one a turn of the loop.
+Job    take those who wait at a listening socket, 64 in a turn of the loop and not one.
 Life   as long as the server whose protocols it makes; what it has taken is led to its protocol.
 Never  takes anybody before the loop did, so whatever keeps the loop from it keeps us.
 
 libuv takes one connection in each turn, since few programs have more that wait. Where turns
 are long, because many ask, that is a few dozen a second: after a replica was replaced all its
 clients come again at once, and the last of them would wait for a minute.
-Source: libuv 1.47, "unix: don't accept() connections in a loop".
+Source: libuv, src/unix/stream.c, `uv__server_io`.
 """
 
 import asyncio

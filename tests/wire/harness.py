@@ -14,6 +14,7 @@ import h11
 import orjson
 
 from gateway.core.stacking import stack
+from gateway.errors import Overloaded
 from gateway.flow import Flow, Served
 from gateway.repository.proof import Found
 from gateway.repository.settings import ModelSettings
@@ -65,6 +66,33 @@ class Desk(Echo):
 
 def echo(call: Call) -> None:
     call.answer(Outputs(stack([call], call.arm.version.signature), 1), 0, call.rows)
+
+
+class Ticking:
+    """A clock that moves with the loop's, and by what a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> float:
+        return self.now + self._loop.time()
+
+
+class Waiting(Desk):
+    """Holds each call, or has no room for it and takes long to say so."""
+
+    def __init__(self, clock: Ticking, *, is_full: bool = False) -> None:
+        super().__init__()
+        self.clock = clock
+        self.is_full = is_full
+
+    def infer(self, call: Call) -> None:
+        if self.is_full:
+            self.clock.now += 0.05
+            call.fail(Overloaded("full"))
+        else:
+            super().infer(call)
 
 
 def on_disk(version: Version) -> Found:

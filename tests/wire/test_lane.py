@@ -28,6 +28,8 @@ from tests.wire.harness import (
     Desk,
     Echo,
     Line,
+    Ticking,
+    Waiting,
     Wire,
     answers,
     echo,
@@ -1312,7 +1314,7 @@ def test_a_client_that_reads_nothing_at_first_gets_all_its_answers() -> None:
 class Full(Echo):
     """Has no room for anybody, and takes its time to say so."""
 
-    def __init__(self, clock: "Ticking") -> None:
+    def __init__(self, clock: Ticking) -> None:
         super().__init__()
         self.clock = clock
         self.is_full = True
@@ -1323,33 +1325,6 @@ class Full(Echo):
             call.fail(Overloaded("full"))
         else:
             super().infer(call)
-
-
-class Waiting(Desk):
-    """Holds each call, or has no room for it and takes long to say so."""
-
-    def __init__(self, clock: "Ticking") -> None:
-        super().__init__()
-        self.clock = clock
-        self.is_full = False
-
-    def infer(self, call: Call) -> None:
-        if self.is_full:
-            self.clock.now += 0.05
-            call.fail(Overloaded("full"))
-        else:
-            super().infer(call)
-
-
-class Ticking:
-    """A clock that moves with the loop's, and by what a test says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._loop = asyncio.get_running_loop()
-
-    def __call__(self) -> float:
-        return self.now + self._loop.time()
 
 
 def test_who_is_refused_too_often_is_not_read_for_a_while_and_who_is_not_is_read_on() -> None:

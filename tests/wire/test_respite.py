@@ -4,38 +4,21 @@ import asyncio
 
 import pytest
 
-from gateway.errors import Overloaded
-from gateway.types import Call
 from gateway.wire.port import Policy
 from tests.clock import play
-from tests.wire.harness import Desk, Echo, Line, Wire, echo, infer, port_of, request, turns
-
-
-class Ticking:
-    """A clock that moves with the loop's, and by what a test says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._loop = asyncio.get_running_loop()
-
-    def __call__(self) -> float:
-        return self.now + self._loop.time()
-
-
-class Full(Desk):
-    """Has no room, and takes 50 ms to say so."""
-
-    def __init__(self, clock: Ticking) -> None:
-        super().__init__()
-        self.clock = clock
-        self.is_full = True
-
-    def infer(self, call: Call) -> None:
-        if self.is_full:
-            self.clock.now += 0.05
-            call.fail(Overloaded("full"))
-        else:
-            super().infer(call)
+from tests.wire.harness import (
+    Desk,
+    Echo,
+    Line,
+    Ticking,
+    Waiting,
+    Wire,
+    echo,
+    infer,
+    port_of,
+    request,
+    turns,
+)
 
 
 def lengthen(line: Line, clock: Ticking) -> None:
@@ -129,7 +112,7 @@ class Eager(Wire):
 def test_who_asks_again_at_once_after_a_refusal_has_spent_the_pause() -> None:
     async def scene() -> None:
         clock = Ticking()
-        flow = Full(clock)
+        flow = Waiting(clock, is_full=True)
         line = Line(flow, port=port_of(flow, clock=clock), wire=Eager(infer(2)))
         line.send(infer(1))
         assert (line.statuses(), line.wire.reads) == ([429], False)
@@ -146,7 +129,7 @@ def test_who_asks_again_at_once_after_a_refusal_has_spent_the_pause() -> None:
 def test_who_is_refused_again_has_all_his_time_from_then_on() -> None:
     async def scene() -> None:
         clock = Ticking()
-        flow = Full(clock)
+        flow = Waiting(clock, is_full=True)
         line = Line(flow, port=port_of(flow, clock=clock), wire=Eager(infer(2)))
         line.send(infer(1))
         for _ in range(200):
@@ -206,7 +189,7 @@ def test_a_client_that_does_not_read_is_not_read_in_long_turns_either() -> None:
 def test_who_asks_again_after_the_pause_has_all_his_time() -> None:
     async def scene() -> None:
         clock = Ticking()
-        flow = Full(clock)
+        flow = Waiting(clock, is_full=True)
         line = Line(flow, port=port_of(flow, clock=clock))
         line.send(infer(1))
         assert not line.wire.reads
@@ -222,7 +205,7 @@ def test_who_asks_again_after_the_pause_has_all_his_time() -> None:
 def test_what_is_left_of_a_pipeline_after_a_refusal_has_waited_since_it_came() -> None:
     async def scene() -> None:
         clock = Ticking()
-        flow = Full(clock)
+        flow = Waiting(clock, is_full=True)
         line = Line(flow, port=port_of(flow, clock=clock))
         lengthen(line, clock)
         came_at = line.port.rotation.since
