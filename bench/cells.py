@@ -10,6 +10,8 @@ import numpy as np
 from bench.courses import SLICE_S, Counts
 from bench.ratios import percentile
 
+ROUNDING_S = 1e-6  # more than is lost by adding seconds since the machine started, and back
+
 
 class Cell:
     """One slice. Mutable state: all of it; the generator counts here, answer by answer."""
@@ -27,6 +29,12 @@ class Cell:
 def cells_of(phases_s: Sequence[float]) -> list[Cell]:
     """As many as the phases together need."""
     return [Cell() for _ in range(round(sum(phases_s) / SLICE_S))]
+
+
+def cell_at(cells: Sequence[Cell], since_s: float) -> Cell:
+    """The slice of a moment; one at a border belongs to the later, whatever was rounded off."""
+    at = int((since_s + ROUNDING_S) / SLICE_S)
+    return cells[min(max(at, 0), len(cells) - 1)]
 
 
 def counts_of(cells: Sequence[Cell], deadline_s: float) -> Counts:

@@ -22,7 +22,7 @@ from functools import partial
 from typing import cast
 
 from bench.bursts import bursts_of, due_offsets
-from bench.cells import Cell, by_phase, cells_of, counts_of
+from bench.cells import Cell, by_phase, cell_at, cells_of, counts_of
 from bench.courses import CUT, HUNG, SLICE_S, Clients, ClientsReport, Course
 
 STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
@@ -218,8 +218,7 @@ class Group:
         )
 
     def _cell(self, moment_s: float) -> Cell:
-        at = int((moment_s - self._began_s) / SLICE_S)
-        return self.cells[min(max(at, 0), len(self.cells) - 1)]
+        return cell_at(self.cells, moment_s - self._began_s)
 
     def _free(self) -> Line | None:
         while self._idle:

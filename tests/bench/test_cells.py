@@ -1,6 +1,10 @@
 import math
 
-from bench.cells import Cell, by_phase, cells_of, counts_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.cells import Cell, by_phase, cell_at, cells_of, counts_of
+from bench.courses import SLICE_S
 
 
 def cell(offered: int, latencies: list[float], **answers: int) -> Cell:
@@ -13,6 +17,19 @@ def cell(offered: int, latencies: list[float], **answers: int) -> Cell:
 
 def test_a_course_has_a_cell_for_each_tenth_of_a_second() -> None:
     assert len(cells_of((0.3, 1.0, 0.2))) == 15
+
+
+@given(began_s=st.floats(0.0, 1e8), at=st.integers(0, 19))
+def test_a_moment_at_a_border_belongs_to_the_later_slice(began_s: float, at: int) -> None:
+    cells = cells_of((2.0,))
+    moment_s = at * SLICE_S + began_s
+    assert cells.index(cell_at(cells, moment_s - began_s)) == at
+
+
+def test_what_is_outside_the_course_belongs_to_its_nearest_slice() -> None:
+    cells = cells_of((0.3,))
+    assert cell_at(cells, -1.0) is cells[0]
+    assert cell_at(cells, 9.0) is cells[2]
 
 
 def test_what_is_late_is_accepted_and_not_good() -> None:
