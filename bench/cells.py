@@ -1,16 +1,20 @@
 """Cells: what became of the requests due in one slice of a course, and sums of them."""
 
+import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.courses import SLICE_S, Counts
 from bench.ratios import percentile
 
 ROUNDING_S = 1e-6  # more than is lost by adding seconds since the machine started, and back
+BUCKET = 0.01  # of the natural logarithm of seconds
+LEAST_S = 1e-9
 
 
 class Cell:
@@ -52,7 +56,26 @@ def counts_of(cells: Sequence[Cell], deadline_s: float) -> Counts:
         percentile(took_s, 0.5),
         percentile(took_s, 0.99),
         percentile(took_s, 1.0),
+        bucketed(took_s),
     )
+
+
+def bucketed(took_s: NDArray[np.float64]) -> dict[int, int]:
+    """How many took about how long; what a bucket holds differs by less than a hundredth."""
+    exponents = np.floor(np.log(np.maximum(took_s, LEAST_S)) / BUCKET).astype(int)
+    keys, counts = np.unique(exponents, return_counts=True)
+    return dict(zip(keys.tolist(), counts.tolist(), strict=True))
+
+
+def p99_s(slices: Iterable[Counts]) -> float:
+    """The p99 of some slices together, as exact as buckets are; nan if nothing was answered."""
+    together = sum((Counter(one.buckets) for one in slices), Counter[int]())
+    missing = math.ceil(0.99 * together.total())
+    for exponent in sorted(together):
+        missing -= together[exponent]
+        if missing <= 0:
+            return math.exp((exponent + 0.5) * BUCKET)
+    return math.nan
 
 
 def by_phase(

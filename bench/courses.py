@@ -75,6 +75,7 @@ class Counts:
     p50_s: float = float("nan")
     p99_s: float = float("nan")
     highest_s: float = float("nan")
+    buckets: Mapping[int, int] = field(default_factory=dict)  # see bench/cells.py
 
     @property
     def accepted(self) -> int:
@@ -135,8 +136,8 @@ def decode_report(raw: Mapping[str, Any]) -> Report:
     clients = tuple(
         ClientsReport(
             one["name"],
-            tuple(Counts(**counts) for counts in one["slices"]),
-            tuple(Counts(**counts) for counts in one["phases"]),
+            tuple(map(_decode_counts, one["slices"])),
+            tuple(map(_decode_counts, one["phases"])),
             one["surplus"],
             one["unconnected"],
         )
@@ -147,11 +148,17 @@ def decode_report(raw: Mapping[str, Any]) -> Report:
     )
 
 
+def _decode_counts(raw: Mapping[str, Any]) -> Counts:
+    buckets = {int(exponent): count for exponent, count in raw["buckets"].items()}
+    return Counts(**{**raw, "buckets": buckets})
+
+
 class Player:
     """A generator at work."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self.pid = process.pid
 
     def began_s(self) -> float:
         """Wait for its start; return when that was. Raises: GeneratorFailed."""

@@ -3,6 +3,9 @@
 `digits` is asked in open loop at a third of the saturated rate, in windows with and without
 1,000 clients that send a byte a second and 5,000 that say nothing. The server has its default
 limits, so that it closes who takes too long, and these come again.
+
+The p99 that has a bar is of the tenths of seconds in which nobody else on the machine took a
+processor from the server or the generator (bench/disturbance.py); that of all is told as well.
 """
 
 from collections.abc import Sequence
@@ -11,8 +14,10 @@ from statistics import median
 from typing import NamedTuple
 
 from bench import managed
-from bench.accounting import cpu_seconds, resident_bytes
-from bench.courses import Clients, Counts, Course, play
+from bench.accounting import cpu_seconds, family, read_processes, resident_bytes
+from bench.cells import p99_s
+from bench.courses import SLICE_S, Clients, Counts, Course, Report, playing
+from bench.disturbance import disturbed_s, undisturbed
 from bench.goodput import said
 from bench.launch import Server
 from bench.ratios import Bar, Figure, Finding, Verdict, interleave, ratio_spread, spread, worst
@@ -34,6 +39,8 @@ class Seen(NamedTuple):
     """One window."""
 
     counts: Counts
+    p99_s: float  # of slices that nobody else disturbed
+    undisturbed_ratio: float  # of slices
     cpu_per_request_s: float
     resident_bytes: float
     reconnected: int
@@ -59,18 +66,38 @@ def window(stand: Stand, server: Server, rate: float, slow: int, idle: int) -> S
     (replica,) = managed.replicas(server)
     spent = cpu_seconds(server.pid)
     with sampled(lambda: resident_bytes(replica.pid)) as sizes:
-        report = play(course, stand.generator_cpu, stand.scratch)
+        report, waits_s = watched(stand, server, replica.pid, course)
     spent = cpu_seconds(server.pid) - spent
     most = max(size for _, size in sizes)
-    phases = report.clients[0].phases
-    asked = sum(one.offered for one in phases)
-    return Seen(phases[1], spent / asked, most, report.reconnected)
+    healthy, settled = report.clients[0], round(SETTLING_S / SLICE_S)
+    slices = healthy.slices[settled:]
+    quiet = undisturbed(slices, waits_s[settled:])
+    asked = sum(one.offered for one in healthy.phases)
+    return Seen(
+        healthy.phases[1],
+        p99_s(quiet),
+        len(quiet) / len(slices),
+        spent / asked,
+        most,
+        report.reconnected,
+    )
+
+
+def watched(stand: Stand, server: Server, pid: int, course: Course) -> tuple[Report, list[float]]:
+    """Play the course; say as well how long others kept the replica or the generator waiting."""
+    own = family(server.pid, read_processes()) - {pid}
+    with playing(course, stand.generator_cpu, stand.scratch) as player:
+        began_s, slices = player.began_s(), round(sum(course.phases_s) / SLICE_S)
+        waits_s = disturbed_s(began_s, slices, (pid, player.pid), own)
+        return player.report(), waits_s
 
 
 def judge(pairs: Sequence[tuple[Seen, Seen]], rate: float) -> list[Finding]:
     """Compare (amid the crowd, alone), neighbour by neighbour."""
     sides = list(zip(*pairs, strict=True))
-    amid_us, alone_us = (median(one.counts.p99_s for one in side) * 1e6 for side in sides)
+    p99_us = [median(one.p99_s for one in side) * 1e6 for side in sides]
+    all_us = [median(one.counts.p99_s for one in side) * 1e6 for side in sides]
+    kept = [median(one.undisturbed_ratio for one in side) for side in sides]
     cpu = [median(one.cpu_per_request_s for one in side) * 1e6 for side in sides]
     size = [median(one.resident_bytes for one in side) / 1e6 for side in sides]
     what = f"{SLOW:,} slow senders and {IDLE:,} idle connections"
@@ -80,12 +107,19 @@ def judge(pairs: Sequence[tuple[Seen, Seen]], rate: float) -> list[Finding]:
     return [
         Verdict(
             Bar(f"{what} / none: healthy p99", at_most=MOST_RATIO),
-            ratio_spread(pairs, lambda one: one.counts.p99_s),
+            ratio_spread(pairs, lambda one: one.p99_s),
             "",
-            f"{amid_us:.0f} and {alone_us:.0f} us at {rate:.0f}/s; the server closed "
+            f"{p99_us[0]:.0f} and {p99_us[1]:.0f} us at {rate:.0f}/s, of {kept[0]:.0%} and "
+            f"{kept[1]:.0%} of the time, in which nobody else took a processor; the server closed "
             f"{reconnected:,} of them, and they came again",
         ),
         Verdict(Bar(f"{what}: healthy requests that failed", at_most=0), worst(failed), "", came),
+        Figure(
+            f"{what} / none: healthy p99, with what others took",
+            ratio_spread(pairs, lambda one: one.counts.p99_s),
+            "",
+            f"{all_us[0]:.0f} and {all_us[1]:.0f} us",
+        ),
         Figure(
             f"{what} / none: CPU a healthy request",
             ratio_spread(pairs, lambda one: one.cpu_per_request_s),

@@ -1,9 +1,10 @@
 import math
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cells import Cell, by_phase, cell_at, cells_of, counts_of
+from bench.cells import Cell, by_phase, cell_at, cells_of, counts_of, p99_s
 from bench.courses import SLICE_S
 
 
@@ -50,3 +51,17 @@ def test_phases_are_sums_of_their_cells() -> None:
     first, second = by_phase(cells, (0.2, 0.3), 0.25)
     assert (first.offered, first.good) == (1, 2)
     assert (second.offered, second.good, second.accepted) == (9, 1, 3)
+
+
+@given(
+    took=st.lists(st.lists(st.floats(1e-6, 10.0), max_size=50), min_size=1, max_size=4).filter(any)
+)
+def test_the_p99_of_some_slices_is_that_of_all_their_answers(took: list[list[float]]) -> None:
+    slices = [counts_of([cell(len(some), some)], 1.0) for some in took]
+    exact_s = sorted(chain(*took))[math.ceil(0.99 * sum(map(len, took))) - 1]
+    assert math.isclose(p99_s(slices), exact_s, rel_tol=0.01)
+
+
+def test_nothing_answered_has_no_p99() -> None:
+    assert math.isnan(p99_s([]))
+    assert math.isnan(p99_s([counts_of([cell(1, [])], 1.0)]))
