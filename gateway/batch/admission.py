@@ -87,7 +87,7 @@ class Admission:
         room.size_bytes = bounds.max_bytes - (self.size_bytes - line.size_bytes)
         if pace is not None:
             room.row_s = pace.row_s
-            room.lag_s = self._wait_s(pace, others, is_busy) + pace.full_s
+            room.lag_s = self._wait_s(pace, others, is_busy) + _SURELY * pace.full_s
 
     def refuse(self, call: Call, line: Line, is_busy: bool, now: float) -> GatewayError | None:
         """Return why a call may not join a line, or None."""
@@ -104,7 +104,7 @@ class Admission:
             self._standing = self._standing.refused()
             return no_room(call, rows <= self._most_rows(bounds.usual), self._retry_after_s())
         waits_s = self._wait_s(pace, self.rows - line.rows + line.ahead(call), is_busy)
-        takes_s = max(pace.service_s(call.rows), call.rows * pace.row_s)
+        takes_s = max(_SURELY * pace.service_s(call.rows), call.rows * pace.row_s)
         answered_at = now + waits_s + takes_s
         if answered_at > call.deadline:
             if waits_s > limiting.target_s(self._budget_s, pace, bounds):

@@ -136,7 +136,7 @@ def test_a_call_that_could_not_be_in_time_is_refused_at_once() -> None:
     error = refusal(one, a_call(1, arrived=1.0, deadline=1.05), line)
     assert isinstance(error, DeadlineExceeded)
     assert (error.stage, error.shed) == ("admission", "deadline")
-    assert "leaves 50 ms, and model 'twice' version 1 would take about 115 ms" in str(error)
+    assert "leaves 50 ms, and model 'twice' version 1 would take about 116 ms" in str(error)
     assert refusal(one, a_call(1, arrived=1.0, deadline=1.2), line) is None
 
 
@@ -150,6 +150,21 @@ def test_who_would_leave_before_those_that_wait_is_not_refused_for_them() -> Non
     one, line = admission(), waiting(50)
     assert refusal(one, a_call(1, deadline=0.1), line) is None
     assert refusal(one, a_call(1, deadline=0.1, priority=1), line) is not None
+
+
+@given(rows=integers(1, 8), is_busy=booleans())
+def test_whoever_is_let_in_at_the_edge_would_not_be_cut_as_late(rows: int, is_busy: bool) -> None:
+    one, line = admission(max_rows=8), a_line()
+    one.began([a_call(1, deadline=9)], line, 1.0)
+    if not is_busy:
+        line = waiting(1)  # in less of a hurry
+    soonest = 1.0
+    call = a_call(*[1.0] * rows, arrived=1.0, deadline=soonest)
+    while refusal(one, call, line, is_busy=is_busy) is not None:
+        soonest += 1e-4
+        call = a_call(*[1.0] * rows, arrived=1.0, deadline=soonest)
+    starts_at = 1.0 + (Pace(SLOW, 8).full_s / 2 if is_busy else 0.0)
+    assert one.soon(rows, starts_at) <= soonest + 1e-9
 
 
 def test_a_large_call_takes_the_time_of_all_its_executions() -> None:
