@@ -73,15 +73,19 @@ class Entrance:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        """Take one of those who wait; a turn of the loop later the next one."""
-        try:
-            connected, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:  # it would be told again at once, for as long as that lasts
-            self._loop.remove_reader(self._listener)
-            self._again = self._loop.call_later(_AGAIN_S, self._open)
-            return
+        """Take those who wait: as many as there is room for, or else one in the oldest's place."""
+        for _ in range(max(1, self._most - len(self._tasks))):
+            try:
+                connected, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # it would be told again at once, for as long as that lasts
+                self._loop.remove_reader(self._listener)
+                self._again = self._loop.call_later(_AGAIN_S, self._open)
+                return
+            self._begin(connected)
+
+    def _begin(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         if len(self._tasks) >= self._most:
             oldest = next(iter(self._tasks))

@@ -154,6 +154,36 @@ def test_who_was_taken_just_before_the_end_is_closed(loops: Loops) -> None:
     play(scene, loops)
 
 
+class Counting(socket.socket):
+    """A listening socket that counts whom it gave."""
+
+    given = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        accepted = super().accept()
+        self.given += 1
+        return accepted
+
+
+@LOOPS
+def test_in_one_turn_as_many_are_taken_as_there_is_room_for_and_else_one(loops: Loops) -> None:
+    async def scene() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        listener = Counting(fileno=bound().detach())
+        listener.listen(8)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(6)]
+        async with Entrance(listener, 16, context, Greeter, most=4) as entrance:
+            given = []
+            for _ in range(3):
+                entrance._accept()  # noqa: SLF001 - as the loop does in three turns
+                given.append(listener.given)
+        assert given == [4, 5, 6]
+        for client in clients:
+            client.close()
+
+    play(scene, loops)
+
+
 class Starved(socket.socket):
     """A listening socket that finds no descriptor for the first who come."""
 
