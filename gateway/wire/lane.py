@@ -70,8 +70,7 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._patience.open(self._port.spread(), self._port.drain)
-        refusal = self._port.enter(self, transport)
-        if refusal is not None:
+        if (refusal := self._port.enter(self, transport)) is not None:
             self._turn_away(refusal)
             return
         self._patience.look_ahead()
@@ -130,8 +129,7 @@ class Lane(asyncio.Protocol):
     def _begin(self, data: bytes) -> None:
         """Read with nothing else in hand: the common case, one request in one piece."""
         try:
-            request = self._reader.whole(data)
-            if request is not None:
+            if (request := self._reader.whole(data)) is not None:
                 self._take(*request)
                 return
         except Exception as error:  # noqa: BLE001 - the outer ring
@@ -144,15 +142,13 @@ class Lane(asyncio.Protocol):
     def _advance(self) -> None:
         """Start as many requests as are whole and may be read now."""
         self._is_reading = True
-        reader = self._reader
-        room = self._policy.max_pipeline_depth
+        reader, room = self._reader, self._policy.max_pipeline_depth
         try:
             while not self._is_last and not self._is_stopped():
                 if room == 0 and reader.unfinished:
                     self._respite.turn()
                     break
-                request = reader.take()
-                if request is None:
+                if (request := reader.take()) is None:
                     break
                 self._take(*request)
                 room -= 1
@@ -216,16 +212,15 @@ class Lane(asyncio.Protocol):
         else:
             answering = serve(self._port.app, self._transport, exchange, head, body)
             self._port.keep(self._loop.create_task(answering))
-        form, is_held = exchange.form, self._reader.unfinished
-        if form is not None and self._respite.pause(form.status, now, is_held):
+        form, reader = exchange.form, self._reader
+        if form is not None and self._respite.pause(form.status, now, reader.unfinished):
             self._stop_reading()
 
     # answering
 
     def _hear(self, exchange: Exchange) -> None:
         """Write an answer if it is its turn; else it stays in the pipeline until it is."""
-        pipeline = self._pipeline
-        transport = self._transport
+        pipeline, transport = self._pipeline, self._transport
         if transport is None or pipeline[0] is not exchange:
             return
         pipeline.popleft()
@@ -244,10 +239,14 @@ class Lane(asyncio.Protocol):
             self._follow()
 
     def _follow(self) -> None:
-        """After an answer: write the next one if it is ready, then read on."""
-        if self._pipeline and self._pipeline[0].form is not None:
-            self._hear(self._pipeline[0])
-        elif self._reader.unfinished:
+        """After an answer: write those that are ready, one by one, then read on."""
+        pipeline, self._is_reading = self._pipeline, True  # who is heard now follows nobody
+        try:
+            while pipeline and pipeline[0].form is not None and self._transport is not None:
+                self._hear(pipeline[0])
+        finally:
+            self._is_reading = False
+        if self._reader.unfinished and (pipeline or not self._is_last):
             self._permit_body()
             self._go_on()
 

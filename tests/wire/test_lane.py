@@ -284,6 +284,19 @@ def test_reading_pauses_while_the_pipeline_is_full_and_goes_on_after_an_answer()
     play(scene)
 
 
+def test_thousands_of_answers_that_waited_for_one_are_written_one_by_one() -> None:
+    async def scene() -> None:
+        desk = Desk()
+        line = Line(desk, Policy(max_pipeline_depth=3000))
+        line.send(b"".join(infer(at) for at in range(3000)))
+        for call in reversed(desk.calls):
+            echo(call)
+        assert line.firsts() == list(range(3000))
+        assert line.wire.reads
+
+    play(scene)
+
+
 def test_a_long_pipeline_is_read_as_far_as_it_is_answered() -> None:
     async def scene() -> None:
         desk = Desk()
