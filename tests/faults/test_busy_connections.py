@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 CONNECTIONS = 2500
 DEPTH = 8  # requests that each has under way
 LASTS_S = 8.0  # several times what a loop may stand still before its replica is replaced
+STATUS = b"HTTP/1.1 "
 HASTE = b"\r\nX-Request-Timeout-Ms: 100\r\n\r\n"  # so that many are refused, and ask again
 ASK = infer("echo", tensor("x", "FP32", [1, 4], [1.0] * 4)).replace(b"\r\n\r\n", HASTE, 1)
 
@@ -36,6 +37,7 @@ class Busy:
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._missing: dict[int, int] = {}
+        self._cut: dict[int, bytes] = {}  # what may begin a status line
         for wire in wires:
             number = wire.socket.fileno()
             self._sockets[number] = wire.socket
@@ -63,7 +65,9 @@ class Busy:
         for number, _ in self._poll.poll(WATCHDOG_S):
             data = self._sockets[number].recv(1 << 16)
             assert data, "the server closed a connection"
-            heard = data.count(b"HTTP/1.1 ")
+            text = self._cut.get(number, b"") + data
+            heard = text.count(STATUS)
+            self._cut[number] = text[1 - len(STATUS) :]
             self.answers += heard
             self._missing[number] -= heard
             if not self._missing[number] and not is_over:
