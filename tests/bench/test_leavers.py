@@ -24,15 +24,18 @@ def met(found: list[object]) -> list[bool]:
 
 
 def test_nobody_notices_who_leaves_amid_a_request() -> None:
-    failed, p99 = judge_amid([(with_leavers(p99_s=0.044), ALONE)])
-    assert p99.seen.median == pytest.approx(1.1)
-    assert "380 left, 1,000 stayed" in failed.note
+    amid, stayed = with_leavers(p99_s=0.044), with_leavers(p99_s=0.055)
+    failed, p99, alone = judge_amid([(amid, ALONE)], [(amid, stayed)])
+    assert p99.seen.median == pytest.approx(0.8)
+    assert alone.seen.median == pytest.approx(1.1)
+    assert "760 left, 2,000 stayed" in failed.note
     assert met([failed, p99]) == [True, True]
 
 
 def test_a_failure_and_a_long_wait_are_noticed() -> None:
     amid = with_leavers(999, 1, p99_s=0.1)
-    assert met([*judge_amid([(amid, ALONE)])]) == [False, False]
+    found = judge_amid([(amid, ALONE)], [(amid, with_leavers(p99_s=0.09))])
+    assert met([*found]) == [False, False]
 
 
 def test_cpu_that_the_others_have_nothing_of_was_spent_on_those_who_left() -> None:
