@@ -31,11 +31,12 @@ from gateway.errors import Overloaded
 from gateway.wire.exchange import Exchange, Send
 from gateway.wire.failures import too_slow
 from gateway.wire.heads import Head
-from gateway.wire.patience import Patience, Verdict, unsent_bytes
+from gateway.wire.patience import Patience, Verdict
 from gateway.wire.port import Port
 from gateway.wire.reader import Reader, Stage
 from gateway.wire.respite import Respite
 from gateway.wire.runner import serve
+from gateway.wire.sockets import silent_s, unsent_bytes
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -49,9 +50,8 @@ class Lane(asyncio.Protocol):
     """
 
     def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
-        self._port = port
+        self._port, self._intake = port, port.intake
         self._policy = policy = port.policy
-        self._intake = port.intake
         self._reader = Reader(port.heads, policy.heads, policy.max_body_bytes, port.room)
         self._loop = loop
         self._listener: Send | None = self._hear  # bound once, not once per request
@@ -207,7 +207,8 @@ class Lane(asyncio.Protocol):
             exchange.is_bare = head.method == "HEAD"
             self._intake.refuse(exchange, head.fault, head.terms.meter)
         elif head.infer is not None:
-            since = self._respite.since
+            if (since := self._respite.since) is not None:
+                since = max(since, now - silent_s(self._transport))
             self._intake.start(exchange, head.terms, head.infer, body, now, head.headers, since)
         else:
             answering = serve(self._port.app, self._transport, exchange, head, body)

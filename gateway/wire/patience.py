@@ -9,11 +9,7 @@ Never  is armed for work: an answer moves `quiet_since` on, and the timer, when 
 """
 
 import asyncio
-import fcntl
-import struct
-import termios
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum, auto
 
 from gateway.wire.port import Drain, Policy
@@ -21,22 +17,6 @@ from gateway.wire.reader import Stage
 
 _REST_S = 1.0  # an old connection that rests so long is closed without a word
 _LOOKS = 4  # at a client that does not read, within the time that it has
-
-
-def unsent_bytes(transport: asyncio.Transport | None) -> int:
-    """Return what was written and not yet received, in the transport or in the kernel.
-
-    The kernel alone may hold megabytes, which a slow client reads for minutes.
-    """
-    if transport is None:
-        return 0
-    count = transport.get_write_buffer_size()
-    socket = transport.get_extra_info("socket")
-    if socket is not None:
-        with suppress(OSError, ValueError):  # it is closed already
-            (queued,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"0000"))
-            count += queued
-    return count
 
 
 class Verdict(Enum):

@@ -5,11 +5,12 @@ Job    say when it is read again: after a turn of the loop, in its turn (wire/ro
 Life   one per connection, as long as that.
 Never  touches the transport: the lane stops reading and goes on.
 
-Theory of operation. What a client sends in a pause waits in the kernel, and nobody knows
-since when. It may have been sent at once, so it is judged as if it had: who asks again as soon
-as he is refused, whatever he was told about when, has spent his deadline by himself, and
-nothing is run for him that comes too late. Who comes later than the next look at the sockets
-came just then. What is held for a later turn came in the long one, or before it.
+Theory of operation. What a client sends in a pause waits in the kernel, at the most since the
+pause began: `since` is that, and the lane asks the kernel when the last of it came, and judges it
+by that. So who asks again as soon as he is refused, whatever he was told about when, has spent his
+deadline by himself, and nothing is run for him that comes too late; who waits has not. Who comes
+later than the next look at the sockets came just then, and nobody needs to ask. What is held for
+a later turn came in the long one, or before it.
 """
 
 import asyncio

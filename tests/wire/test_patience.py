@@ -1,11 +1,10 @@
 """Patience: each reason to end a connection has its time. The lane's own: test_lane.py."""
 
 import asyncio
-import socket
 
 import pytest
 
-from gateway.wire.patience import Patience, Verdict, unsent_bytes
+from gateway.wire.patience import Patience, Verdict
 from gateway.wire.port import Policy
 from gateway.wire.reader import Stage
 from tests.clock import play
@@ -123,30 +122,6 @@ def test_more_to_send_is_no_reading() -> None:
         return watched.said
 
     assert play(scene) == [(20.0, Verdict.ABORT)]
-
-
-class Half(asyncio.Transport):
-    """The half of a transport that is asked what is unsent."""
-
-    def __init__(self, held_bytes: int, connection: socket.socket | None) -> None:
-        super().__init__({} if connection is None else {"socket": connection})
-        self._held_bytes = held_bytes
-
-    def get_write_buffer_size(self) -> int:
-        return self._held_bytes
-
-
-def test_what_the_kernel_holds_is_unsent_too() -> None:
-    near, far = socket.socketpair()
-    with near, far:
-        assert unsent_bytes(Half(5, near)) == 5
-        near.send(b"x" * 1000)
-        assert unsent_bytes(Half(5, near)) >= 1005
-        assert far.recv(1000) == b"x" * 1000
-        assert unsent_bytes(Half(5, near)) == 5
-    assert unsent_bytes(Half(5, near)) == 5
-    assert unsent_bytes(Half(5, None)) == 5
-    assert unsent_bytes(None) == 0
 
 
 def test_who_was_refused_is_cut_off_after_its_last_seconds() -> None:

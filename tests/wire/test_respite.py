@@ -126,6 +126,38 @@ def test_who_asks_again_at_once_after_a_refusal_has_spent_the_pause() -> None:
     play(scene)
 
 
+class Kernel:
+    """A socket that says how long nothing has come."""
+
+    def __init__(self, silent_ms: int) -> None:
+        self._silent_ms = silent_ms
+
+    def getsockopt(self, _level: int, _name: int, size: int) -> bytes:
+        return self._silent_ms.to_bytes(4, "little").rjust(size, b"\0")
+
+
+class Known(Eager):
+    """What its client sends comes late in the pause, as the kernel knows."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return Kernel(40) if name == "socket" else super().get_extra_info(name, default)
+
+
+def test_who_asks_again_late_in_the_pause_has_spent_what_was_left_of_it() -> None:
+    async def scene() -> None:
+        clock = Ticking()
+        flow = Waiting(clock, is_full=True)
+        line = Line(flow, port=port_of(flow, clock=clock), wire=Known(infer(2)))
+        line.send(infer(1))
+        assert (line.statuses(), line.wire.reads) == ([429], False)
+        flow.is_full = False
+        await asyncio.sleep(2.0)
+        (call,) = flow.calls
+        assert call.deadline - call.arrived == pytest.approx(9.96)
+
+    play(scene)
+
+
 def test_who_is_refused_again_has_all_his_time_from_then_on() -> None:
     async def scene() -> None:
         clock = Ticking()
