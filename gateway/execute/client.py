@@ -14,6 +14,7 @@ A connection that rests longer than `_IDLE_S` is closed: many servers close thei
 a request that crosses that end is lost.
 """
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Self
@@ -74,7 +75,7 @@ class Client:
                 method, url, data=body, headers=headers, allow_redirects=False
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            what = "no connection to the remote server"
+            what = f"no connection to the remote server{_why(error)}"
             raise Unanswered(what, is_unheard=True) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
             what = "the remote server closed the connection without an answer"
@@ -109,6 +110,16 @@ class Client:
         answer.release()
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(answer.status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system says of it, which aiohttp tells together with the address."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return f" ({cause.reason.lower().replace('_', ' ')})"
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return f" ({os.strerror(cause.errno)})"
+    return " (not in time)" if isinstance(cause, TimeoutError) else ""
 
 
 async def _each(blobs: Sequence[Blob]) -> AsyncIterator[Blob]:

@@ -126,5 +126,4 @@ class Probe:
         except TimeoutError:
             return Sight(endpoint, f"no answer within {within_s:g} s")
         except ModelFailed as error:
-            cause = f" ({error.__cause__})" if error.__cause__ else ""
-            return Sight(endpoint, f"{error}{cause}")
+            return Sight(endpoint, str(error))

@@ -90,6 +90,7 @@ def test_where_nobody_listens_it_says_so(server: Elsewhere) -> None:
     with probe(server.url) as asking:
         (sight,) = asking.look()
         assert "no connection" in sight.trouble
+        assert "127.0.0.1" not in sight.trouble, "callers hear it, and where it is told apart"
         with pytest.raises(ModelFailed, match=f"{server.url}: no connection"):
             asking.time_s(1)
 
