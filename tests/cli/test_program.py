@@ -211,7 +211,7 @@ def test_the_file_in_the_folder_is_read_unless_another_is_named(tmp_path: Path) 
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
-    (tmp_path / "gateway.toml").write_text('models = "file"\nport = 0')
+    (tmp_path / "gateway.toml").write_text('models = "file"\nport = 0\nadmin_port = 0')
     env = environment(GATEWAY_MODELS="environment")
     assert refused(tmp_path, "serve") == ["file: no such folder"]
     assert refused(tmp_path, "serve", env=env) == ["environment: no such folder"]
