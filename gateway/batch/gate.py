@@ -145,7 +145,7 @@ class Gate:
         if reading.state is not guard.shown:
             guard.shown = reading.state
             self._show(guard.name, reading.state)
-            _log.warning("%s", _told(self._name, guard.name, reading))
+            _log.warning("%s", _told(self._name, guard, reading))
         self._look()
 
     def _look(self) -> None:
@@ -158,8 +158,10 @@ class Gate:
                 refuse(take(), refusal)
 
 
-def _told(version: str, executor: str, reading: Reading) -> str:
-    what = f"the breaker of {version}, {executor}, is {reading.state.name}"
+def _told(version: str, guard: Guard, reading: Reading) -> str:
+    what = f"the breaker of {version}, {guard.name}, is {reading.state.name}"
+    if reading.state is State.OPEN and guard.is_stuck():
+        return f"{what}: all that can run of it hangs"
     if reading.state is not State.OPEN or not reading.calls:
         return what
     failed, slow = reading.failure_ratio, reading.slow_ratio

@@ -147,19 +147,23 @@ class Guard:
         breaker = self.breaker
         breaker.settle(now, self._dice)
         self._tell()
-        return breaker.state > State.CLOSED and breaker.may_start(now) and not self._is_stuck()
+        return breaker.state > State.CLOSED and breaker.may_start(now) and not self.is_stuck()
 
     def is_shut(self, now: float) -> bool:
         """Say whether nothing may start here before it is tried again."""
         breaker = self.breaker
         if breaker.state <= State.CLOSED:
             return False
-        return self._is_stuck() or not (breaker.state is State.HALF_OPEN or breaker.may_start(now))
+        return self.is_stuck() or not (breaker.state is State.HALF_OPEN or breaker.may_start(now))
 
     def may_start(self) -> bool:
         """Say whether an execution may start here: what an executor asks that has a choice."""
         now = self._clock()
         return self.breaker.state <= State.CLOSED or self.may_probe(now)
+
+    def is_stuck(self) -> bool:
+        """Say whether all that can run here hangs."""
+        return self._hung >= self._most_running
 
     def is_due(self) -> bool:
         """Say whether it is to be tried, which nobody does who has a choice and is not told."""
@@ -207,9 +211,6 @@ class Guard:
     def _is_slow(self, one: _Execution, now: float) -> bool:
         return now - one.started > self._slowness.slow_s(_rows(one.calls))
 
-    def _is_stuck(self) -> bool:
-        return self._hung >= self._most_running
-
     def _look(self) -> None:
         """Count what hangs, and stand at the next moment at which something may."""
         now, due = self._clock(), inf
@@ -231,7 +232,7 @@ class Guard:
         one.permit = None
         self._hung += 1
         self.breaker.record(permit, Outcome.FAILURE, True, now, self._dice)
-        if self._is_stuck():
+        if self.is_stuck():
             self.breaker.trip(now, self._dice)
             self._told = 0  # that it is stuck is news, also where it was open before
 

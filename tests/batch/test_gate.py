@@ -242,6 +242,18 @@ def test_it_is_logged_why_it_opened(caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
+def test_it_is_logged_that_an_executor_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    async def play(scene: Scene) -> None:
+        scene.machine.hangs = True
+        scene.ask(1.0, deadline_s=3.0)
+        await asyncio.sleep(10.0)
+
+    with caplog.at_level(logging.WARNING):
+        staged(play)
+    (line,) = caplog.messages
+    assert line == "the breaker of twice version 1, thread, is OPEN: all that can run of it hangs"
+
+
 @pytest.mark.parametrize("state", ORDERED)
 def test_what_operators_switched_off_refuses_nobody(state: State) -> None:
     async def play(scene: Scene) -> tuple[bool, int]:
