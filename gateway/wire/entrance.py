@@ -19,6 +19,7 @@ from functools import partial
 from typing import Self
 
 _MOST_AT_ONCE = 64
+_MOST_A_TURN = 16  # so that those who have left are found out before the oldest makes room for them
 _WITHIN_S = 5.0
 _AGAIN_S = 1.0  # after an accept that failed for want of descriptors or memory
 
@@ -73,8 +74,8 @@ class Entrance:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        """Take those who wait: as many as there is room for, or else one in the oldest's place."""
-        for _ in range(max(1, self._most - len(self._tasks))):
+        """Take some of those who wait, as there is room, or else one in the oldest's place."""
+        for _ in range(max(1, min(_MOST_A_TURN, self._most - len(self._tasks)))):
             try:
                 connected, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):

@@ -60,8 +60,15 @@ async def silent(address: Address) -> Streams:
     return await asyncio.open_connection(*address)
 
 
-async def is_welcome(address: Address) -> bool:
-    reader, writer = await asyncio.open_connection(*address, ssl=trusting(CERTIFICATE))
+async def is_welcome(address: Address, connected: socket.socket | None = None) -> bool:
+    tls = trusting(CERTIFICATE)
+    if connected is None:
+        reader, writer = await asyncio.open_connection(*address, ssl=tls)
+    else:
+        connected.setblocking(False)
+        reader, writer = await asyncio.open_connection(
+            sock=connected, ssl=tls, server_hostname=address[0]
+        )
     said = await reader.read()
     writer.close()
     return said == b"welcome"
@@ -166,20 +173,39 @@ class Counting(socket.socket):
 
 
 @LOOPS
-def test_in_one_turn_as_many_are_taken_as_there_is_room_for_and_else_one(loops: Loops) -> None:
+@pytest.mark.parametrize(("most", "expected"), [(4, [4, 5, 6]), (512, [16, 32, 40])])
+def test_in_one_turn_some_are_taken_where_there_is_room_and_else_one(
+    loops: Loops, most: int, expected: list[int]
+) -> None:
     async def scene() -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         listener = Counting(fileno=bound().detach())
-        listener.listen(8)
-        clients = [socket.create_connection(listener.getsockname()) for _ in range(6)]
-        async with Entrance(listener, 16, context, Greeter, most=4) as entrance:
+        listener.listen(64)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(40)]
+        async with Entrance(listener, 64, context, Greeter, most) as entrance:
             given = []
             for _ in range(3):
                 entrance._accept()  # noqa: SLF001 - as the loop does in three turns
                 given.append(listener.given)
-        assert given == [4, 5, 6]
+        assert given == expected
         for client in clients:
             client.close()
+
+    play(scene, loops)
+
+
+@LOOPS
+def test_those_who_have_left_make_room_before_the_oldest_does(loops: Loops) -> None:
+    async def scene() -> None:
+        listener = bound()
+        listener.listen(256)
+        address = listener.getsockname()
+        oldest = socket.create_connection(address)
+        for _ in range(200):
+            socket.create_connection(address).close()
+        async with opened(most=128, listener=listener):
+            assert await is_welcome(address)  # so all before it have been taken
+            assert await is_welcome(address, oldest)
 
     play(scene, loops)
 
